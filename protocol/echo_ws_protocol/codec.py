@@ -1,0 +1,134 @@
+"""Frames to structs and back, for both subprotocols."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union
+
+import msgspec
+from msgspec import Struct, json, msgpack
+
+from . import commands, events
+from .commands import Command
+from .errors import ErrorCode
+from .events import Event
+from .replies import Failure, Reply
+from .types import MAX_SAFE_INTEGER
+
+T = TypeVar("T")
+
+COMMANDS: dict[str, type[Command[Any]]] = {
+    cls.__struct_config__.tag: cls  # type: ignore[misc]  # every command has a tag that is a string
+    for cls in vars(commands).values()
+    if isinstance(cls, type) and issubclass(cls, Command) and cls is not Command
+}
+"""Every command by its ``op``."""
+
+EVENTS: dict[str, type[Event]] = {
+    cls.__struct_config__.tag: cls  # type: ignore[misc]  # as above
+    for cls in vars(events).values()
+    if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
+}
+"""Every event by its ``op``."""
+
+AnyCommand: TypeAlias = Union[tuple(COMMANDS.values())]  # type: ignore[valid-type]
+AnyEvent: TypeAlias = Union[tuple(EVENTS.values())]  # type: ignore[valid-type]
+AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[valid-type]
+
+
+class _Envelope(Struct):
+    """As much of a broken command as is needed to answer it."""
+
+    id: Any = 0
+    op: Any = None
+
+
+class BadFrame(Exception):
+    """A frame that is no command; ``failure`` is what to answer to request ``id``."""
+
+    def __init__(self, id: int, failure: Failure) -> None:  # noqa: A002
+        super().__init__(failure.message)
+        self.id = id
+        self.failure = failure
+
+
+class Codec(NamedTuple):
+    """One subprotocol. Decoders are safe to share; none keeps anything between calls."""
+
+    name: Literal["json", "msgpack"]
+    subprotocol: str
+    is_text: bool
+    syntax_error: ErrorCode
+    encoder: json.Encoder | msgpack.Encoder
+    decode: Callable[..., Any]
+    command_decoder: json.Decoder[Any] | msgpack.Decoder[Any]
+    server_decoder: json.Decoder[Any] | msgpack.Decoder[Any]
+    envelope_decoder: json.Decoder[_Envelope] | msgpack.Decoder[_Envelope]
+
+    def encode(self, value: Struct) -> bytes:
+        return self.encoder.encode(value)
+
+    def decode_command(self, frame: bytes) -> Command[Any]:
+        """Return the command in a client's frame, or raise ``BadFrame`` and nothing else."""
+        try:
+            return self.command_decoder.decode(frame)  # type: ignore[no-any-return]  # the union of all commands
+        except msgspec.ValidationError as error:
+            raise self._explain(frame, error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BadFrame(0, Failure(self.syntax_error, "rejected", f"the frame is not valid {self.name}")) from None
+
+    def decode_server_frame(self, frame: bytes) -> Reply | Event | None:
+        """Return the reply or event in a server's frame, or None for an event that is newer than this client."""
+        try:
+            return self.server_decoder.decode(frame)  # type: ignore[no-any-return]  # the union of all events and Reply
+        except msgspec.ValidationError:
+            op = self.envelope_decoder.decode(frame).op
+            if op in EVENTS or op == "reply":
+                raise
+            return None
+
+    def decode_result(self, type_: type[T], raw: bytes) -> T:
+        """Return what the ``ok`` of a reply holds."""
+        result: T = self.decode(raw, type=type_)
+        return result
+
+    def _explain(self, frame: bytes, error: msgspec.ValidationError) -> BadFrame:
+        """Say what is wrong with a well-formed frame, and whose request it was."""
+        try:
+            envelope = self.envelope_decoder.decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return BadFrame(0, Failure(ErrorCode.BAD_FIELD, "rejected", "a command is an object with an `op`", "$"))
+        request = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= MAX_SAFE_INTEGER else 0
+        if not isinstance(envelope.op, str) or envelope.op not in COMMANDS:
+            known = "no such command; protocol/README.md lists them"
+            return BadFrame(request, Failure(ErrorCode.UNKNOWN_OP, "rejected", known, "$.op"))
+        problem, _, path = str(error).partition(" - at `")
+        path = path.rstrip("`") or "$"
+        if field := re.search(r"field `(\w+)`", problem):  # unknown or missing: msgspec names only the object
+            path += f".{field[1]}"
+        return BadFrame(request, Failure(ErrorCode.BAD_FIELD, "rejected", problem, path))
+
+
+JSON = Codec(
+    name="json",
+    subprotocol="echo.v1.json",
+    is_text=True,
+    syntax_error=ErrorCode.BAD_JSON,
+    encoder=json.Encoder(),
+    decode=json.decode,
+    command_decoder=json.Decoder(AnyCommand),
+    server_decoder=json.Decoder(AnyServerFrame),
+    envelope_decoder=json.Decoder(_Envelope),
+)
+MSGPACK = Codec(
+    name="msgpack",
+    subprotocol="echo.v1.msgpack",
+    is_text=False,
+    syntax_error=ErrorCode.BAD_MSGPACK,
+    encoder=msgpack.Encoder(),
+    decode=msgpack.decode,
+    command_decoder=msgpack.Decoder(AnyCommand),
+    server_decoder=msgpack.Decoder(AnyServerFrame),
+    envelope_decoder=msgpack.Decoder(_Envelope),
+)
+CODECS = {codec.subprotocol: codec for codec in (JSON, MSGPACK)}
+"""The codecs by subprotocol, the preferred one first."""

@@ -1,0 +1,180 @@
+"""Everything a client may ask for: one struct a command.
+
+``Command[Done]`` names what its ``ok`` holds. The first line of a docstring says what the client asks for, the second
+what repeating it does.
+"""
+
+from typing import Annotated, Generic, TypeVar, get_args
+
+from msgspec import Meta, Struct, field
+
+from .replies import (
+    ConversationCreated,
+    ConversationDetails,
+    ConversationPage,
+    Done,
+    HistoryPage,
+    MessageSent,
+    Watermarks,
+)
+from .types import (
+    Content,
+    ConversationId,
+    ConversationType,
+    Emoji,
+    MessageId,
+    Name,
+    RequestId,
+    Seq,
+    Token,
+    TypingKind,
+    UserId,
+)
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Command(
+    Struct, Generic[R_co], frozen=True, omit_defaults=True, tag_field="op", forbid_unknown_fields=True, kw_only=True
+):
+    """The root of all commands."""
+
+    id: RequestId = 0
+
+
+class SessionStart(Command[Done], frozen=True, tag="session.start"):
+    """Authenticate this connection by a session token or an access token; ``hello`` follows the reply.
+
+    Only on a connection that came without an ``Authorization`` header, and once.
+    """
+
+    token: Token
+
+
+class ConversationCreate(Command[ConversationCreated], frozen=True, tag="conversation.create"):
+    """Create a conversation under an id of your choice; you become its admin.
+
+    Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
+    """
+
+    conversation: ConversationId
+    type: ConversationType
+    participants: Annotated[list[UserId], Meta(max_length=1000)] = field(default_factory=list)
+    """The others. A direct conversation takes exactly one (yourself is allowed)."""
+    name: Name | None = None
+
+
+class ConversationList(Command[ConversationPage], frozen=True, tag="conversation.list"):
+    """List your conversations, the one with the latest message first.
+
+    Reading changes nothing.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
+
+
+class ConversationGet(Command[ConversationDetails], frozen=True, tag="conversation.get"):
+    """Read one conversation and who takes part.
+
+    Reading changes nothing.
+    """
+
+    conversation: ConversationId
+
+
+class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
+    """Send a text message under an id of your choice (UUIDv7 advised).
+
+    Repeating it stores nothing and gets the first answer again, for ever.
+    """
+
+    conversation: ConversationId
+    message: MessageId
+    content: Content
+    reply_to: MessageId | None = None
+    """A message in the same conversation."""
+
+
+class MessageEdit(Command[Done], frozen=True, tag="message.edit"):
+    """Change the text of a message of yours.
+
+    Repeating it changes nothing.
+    """
+
+    conversation: ConversationId
+    message: MessageId
+    content: Content
+
+
+class MessageDelete(Command[Done], frozen=True, tag="message.delete"):
+    """Delete a message for all: yours, or anyone's where you are admin of a group or channel.
+
+    Repeating it changes nothing.
+    """
+
+    conversation: ConversationId
+    message: MessageId
+
+
+class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
+    """Read messages by ``seq``: the last ones, those before a ``seq``, or those after one.
+
+    Reading changes nothing.
+    """
+
+    conversation: ConversationId
+    before: Seq | None = None
+    after: Seq | None = None
+    """Not together with ``before``."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+
+
+class ReactionSet(Command[Done], frozen=True, tag="reaction.set"):
+    """Put your emoji on a message, or take it away.
+
+    Repeating it changes nothing.
+    """
+
+    conversation: ConversationId
+    message: MessageId
+    emoji: Emoji
+    on: bool = True
+
+
+class DeliveryAck(Command[Watermarks], frozen=True, tag="delivery.ack"):
+    """Say that you have received every message up to ``seq``.
+
+    Repeating it, or naming a lower ``seq``, changes nothing.
+    """
+
+    conversation: ConversationId
+    seq: Seq
+
+
+class MessageRead(Command[Watermarks], frozen=True, tag="message.read"):
+    """Say that you have read, and so received, every message up to ``seq``.
+
+    Repeating it, or naming a lower ``seq``, changes nothing.
+    """
+
+    conversation: ConversationId
+    seq: Seq
+
+
+class TypingSet(Command[Done], frozen=True, tag="typing.set"):
+    """Tell the others that you are typing; say so again every few seconds while you are.
+
+    Too often is dropped in silence.
+    """
+
+    conversation: ConversationId
+    kind: TypingKind = "text"
+
+
+def result_of(command: type[Command[R_co]]) -> type[R_co]:
+    """Return the struct that the ``ok`` of this command holds."""
+    (base,) = command.__orig_bases__  # type: ignore[attr-defined]  # set by Generic on every subclass
+    (result,) = get_args(base)
+    return result  # type: ignore[no-any-return]  # the argument of Command[...]

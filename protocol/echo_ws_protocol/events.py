@@ -1,0 +1,119 @@
+"""What the server tells unasked. An event is the thing as it now is, not the difference.
+
+Durable events (``message``, ``conversation``, ``member``) carry the conversation's ``rev``, ``membership`` the user's
+own; momentary ones (``receipt``, ``typing``) may be lost and are never replayed. Nothing in an event that goes to several
+people depends on who reads it.
+"""
+
+from msgspec import Struct, field
+
+from .types import (
+    ConversationId,
+    ConversationType,
+    MessageId,
+    Milliseconds,
+    Rev,
+    Role,
+    Seq,
+    SessionId,
+    Timestamp,
+    TypingKind,
+    UserId,
+)
+
+
+class Event(Struct, frozen=True, omit_defaults=True, tag_field="op", kw_only=True):
+    """The root of all events. Clients ignore events and fields that they do not know."""
+
+
+class Hello(Event, frozen=True, tag="hello"):
+    """The connection is authenticated: the first event on it."""
+
+    user: UserId
+    session: SessionId
+    expires_at: Timestamp
+    """When the session ends."""
+    epoch: str
+    """The database's identity. When it changes, revs kept from before mean nothing."""
+    heartbeat_ms: Milliseconds
+    """How often the server pings at least; twice as long without a frame means the connection is dead."""
+    max_frame_bytes: int
+    server: str
+    """Name and version of the server."""
+
+
+class Message(Event, frozen=True, tag="message"):
+    """A message as it now is. A deleted one is a tombstone: it keeps its place and has no content."""
+
+    conversation: ConversationId
+    message: MessageId
+    seq: Seq
+    rev: Rev
+    sender: UserId = field(name="from")
+    type: str
+    content: str
+    created_at: Timestamp
+    reply_to: MessageId | None = None
+    edited: bool = False
+    deleted: bool = False
+    metadata: dict[str, object] | None = None
+    reactions: dict[str, int] | None = None
+    """How many people set each emoji."""
+
+
+class Conversation(Event, frozen=True, tag="conversation"):
+    """A conversation as it now is."""
+
+    conversation: ConversationId
+    rev: Rev
+    type: ConversationType
+    created_at: Timestamp
+    name: str | None = None
+    created_by: UserId | None = None
+    deleted: bool = False
+
+
+class Member(Event, frozen=True, tag="member"):
+    """A participant as he or she now is: joined, changed, or gone."""
+
+    conversation: ConversationId
+    rev: Rev
+    user: UserId
+    role: Role
+    silenced: bool = False
+    left: bool = False
+
+
+class Membership(Event, frozen=True, tag="membership"):
+    """You were added to a conversation, removed from it, or given another role. Goes to you alone."""
+
+    conversation: ConversationId
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+    role: Role
+    silenced: bool = False
+    left: bool = False
+
+
+class Receipt(Event, frozen=True, tag="receipt"):
+    """How far a participant has received and read. A maximum: older ones may be ignored."""
+
+    conversation: ConversationId
+    user: UserId
+    delivered_seq: Seq
+    read_seq: Seq
+
+
+class Typing(Event, frozen=True, tag="typing"):
+    """A participant is typing; it is over after ``expires_ms``, with ``stopped``, or with a message."""
+
+    conversation: ConversationId
+    user: UserId
+    kind: TypingKind
+    expires_ms: Milliseconds
+
+
+class Bye(Event, frozen=True, tag="bye"):
+    """The server will close this connection soon. Come back after ``after_ms``, which differs for each client."""
+
+    after_ms: Milliseconds

@@ -1,0 +1,120 @@
+"""What a command's ``ok`` holds, and the envelope that carries it."""
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from .errors import ErrorCode
+from .events import Message
+from .types import (
+    ConversationId,
+    ConversationType,
+    MessageId,
+    Milliseconds,
+    Outcome,
+    RequestId,
+    Rev,
+    Role,
+    Seq,
+    Timestamp,
+    UserId,
+)
+
+
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """Why a command was not carried out."""
+
+    code: ErrorCode
+    outcome: Outcome
+    message: str
+    """For people; programs look at ``code``."""
+    field: str | None = None
+    """The path of the field that is wrong, where one is: ``$.content``."""
+    retry_after_ms: Milliseconds | None = None
+
+
+class Reply(Struct, frozen=True, tag_field="op", tag="reply"):
+    """The answer to the command with the same ``id``: ``ok`` or ``error``, never both.
+
+    ``ok`` means committed in PostgreSQL, and nothing less. A reply never moves a cursor.
+    """
+
+    id: RequestId
+    ok: Raw | UnsetType = UNSET
+    error: Failure | UnsetType = UNSET
+
+
+class Done(Struct, frozen=True):
+    """It is done; there is nothing more to say."""
+
+
+class MessageSent(Struct, frozen=True):
+    """Where the message stands. A repeated send gets the first answer again."""
+
+    seq: Seq
+    created_at: Timestamp
+
+
+class ConversationCreated(Struct, frozen=True):
+    """The conversation that now exists: in a direct one, the pair's only one, whoever named it first."""
+
+    conversation: ConversationId
+    created: bool
+
+
+class Watermarks(Struct, frozen=True):
+    """How far a participant has received and read, as it now is."""
+
+    delivered_seq: Seq
+    read_seq: Seq
+
+
+class ConversationSummary(Struct, frozen=True, omit_defaults=True):
+    """One conversation, as the asking participant sees it."""
+
+    conversation: ConversationId
+    type: ConversationType
+    role: Role
+    last_seq: Seq
+    last_rev: Rev
+    delivered_seq: Seq
+    read_seq: Seq
+    created_at: Timestamp
+    name: str | None = None
+    created_by: UserId | None = None
+    last_message: MessageId | None = None
+    last_message_at: Timestamp | None = None
+    peer: UserId | None = None
+    """The other one of a direct conversation."""
+
+
+class ConversationPage(Struct, frozen=True, omit_defaults=True):
+    """Conversations, the one with the latest message first."""
+
+    conversations: list[ConversationSummary]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class Participant(Struct, frozen=True, omit_defaults=True):
+    """One participant, with the watermarks that the others see."""
+
+    user: UserId
+    role: Role
+    delivered_seq: Seq
+    read_seq: Seq
+    name: str | None = None
+    silenced: bool = False
+
+
+class ConversationDetails(Struct, frozen=True):
+    """A conversation and who takes part. A channel lists admins and posters, not its readers."""
+
+    conversation: ConversationSummary
+    participants: list[Participant]
+
+
+class HistoryPage(Struct, frozen=True):
+    """Messages by rising ``seq``, whichever way was asked."""
+
+    messages: list[Message]
+    more: bool
+    """Whether there are more in the direction asked."""
