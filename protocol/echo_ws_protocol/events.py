@@ -1,8 +1,8 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events (``message``, ``conversation``, ``member``) carry the conversation's ``rev``, ``membership`` the user's
-own; momentary ones (``receipt``, ``typing``) may be lost and are never replayed. Nothing in an event that goes to several
-people depends on who reads it.
+own; momentary ones (``receipt``, ``typing``) may be lost and are never replayed. Nothing in an event that goes to
+several people depends on who reads it.
 """
 
 from msgspec import Struct, field
