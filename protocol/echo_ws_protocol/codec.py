@@ -30,8 +30,8 @@ EVENTS: dict[str, type[Event]] = {
 }
 """Every event by its ``op``."""
 
-AnyCommand: TypeAlias = tuple(COMMANDS.values())  # type: ignore[valid-type]
-AnyEvent: TypeAlias = tuple(EVENTS.values())  # type: ignore[valid-type]
+AnyCommand: TypeAlias = Union[(*COMMANDS.values(),)]  # type: ignore[valid-type]
+AnyEvent: TypeAlias = Union[(*EVENTS.values(),)]  # type: ignore[valid-type]
 AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[valid-type]
 
 
