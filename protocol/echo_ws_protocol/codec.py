@@ -5,16 +5,19 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union
 
 import msgspec
-from msgspec import Struct, json, msgpack
+from msgspec import Raw, Struct, json, msgpack
 
 from . import commands, events
 from .commands import Command
 from .errors import ErrorCode
 from .events import Event
 from .replies import Failure, Reply
-from .types import MAX_SAFE_INTEGER
+from .types import RequestId
 
 T = TypeVar("T")
+
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot read; the last two are not its own."""
 
 COMMANDS: dict[str, type[Command[Any]]] = {
     cls.__struct_config__.tag: cls  # type: ignore[misc]  # every command has a tag that is a string
@@ -36,10 +39,10 @@ AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[val
 
 
 class _Envelope(Struct):
-    """As much of a broken command as is needed to answer it."""
+    """As much of a frame as is needed to tell whose it is and what it should be."""
 
-    id: Any = 0
-    op: Any = None
+    id: Raw = Raw()
+    op: Raw = Raw()
 
 
 class BadFrame(Exception):
@@ -73,15 +76,15 @@ class Codec(NamedTuple):
             return self.command_decoder.decode(frame)  # type: ignore[no-any-return]  # the union of all commands
         except msgspec.ValidationError as error:
             raise self._explain(frame, error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadFrame(0, Failure(self.syntax_error, "rejected", f"the frame is not valid {self.name}")) from None
+        except BROKEN:
+            raise self._broken() from None
 
     def decode_server_frame(self, frame: bytes) -> Reply | Event | None:
         """Return the reply or event in a server's frame, or None for an event that is newer than this client."""
         try:
             return self.server_decoder.decode(frame)  # type: ignore[no-any-return]  # the union of all events and Reply
         except msgspec.ValidationError:
-            op = self.envelope_decoder.decode(frame).op
+            op = self._read(self.envelope_decoder.decode(frame).op, str, "")
             if op in EVENTS or op == "reply":
                 raise
             return None
@@ -92,20 +95,40 @@ class Codec(NamedTuple):
         return result
 
     def _explain(self, frame: bytes, error: msgspec.ValidationError) -> BadFrame:
-        """Say what is wrong with a well-formed frame, and whose request it was."""
+        """Say what is wrong with a frame, and whose request it was."""
         try:
+            self.decode(frame, type=Raw)  # the first wrong field may stand before the end of what is well-formed
             envelope = self.envelope_decoder.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.ValidationError:
             return BadFrame(0, Failure(ErrorCode.BAD_FIELD, "rejected", "a command is an object with an `op`", "$"))
-        request = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= MAX_SAFE_INTEGER else 0
-        if not isinstance(envelope.op, str) or envelope.op not in COMMANDS:
+        except BROKEN:
+            return self._broken()
+        request = self._read(envelope.id, RequestId, 0)
+        if self._read(envelope.op, str, "") not in COMMANDS:
             known = "no such command; protocol/README.md lists them"
             return BadFrame(request, Failure(ErrorCode.UNKNOWN_OP, "rejected", known, "$.op"))
-        problem, _, path = str(error).partition(" - at `")
-        path = path.rstrip("`") or "$"
-        if field := re.search(r"field `(\w+)`", problem):  # unknown or missing: msgspec names only the object
-            path += f".{field[1]}"
-        return BadFrame(request, Failure(ErrorCode.BAD_FIELD, "rejected", problem, path))
+        return BadFrame(request, _bad_field(str(error)))
+
+    def _broken(self) -> BadFrame:
+        return BadFrame(0, Failure(self.syntax_error, "rejected", f"the frame is not valid {self.name}"))
+
+    def _read(self, raw: Raw, type_: Any, default: T) -> T:
+        try:
+            return self.decode(raw, type=type_)  # type: ignore[no-any-return]  # the type of the default
+        except BROKEN:
+            return default
+
+
+def _bad_field(error: str) -> Failure:
+    """Turn msgspec's words into ours. They may hold names and values of the client's, of any length."""
+    problem, _, path = error.partition(" - at `")
+    problem, by_pattern, _ = problem.partition(" matching regex")
+    if by_pattern:
+        problem += " of the form that protocol/README.md gives"
+    path = path.rstrip("`") or "$"
+    if field := re.search(r"field `(\w{1,64})`", problem):  # unknown or missing: msgspec names only the object
+        path += f".{field[1]}"
+    return Failure(ErrorCode.BAD_FIELD, "rejected", problem[:1].lower() + problem[1:200], path[:200])
 
 
 JSON = Codec(

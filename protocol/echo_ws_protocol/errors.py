@@ -35,6 +35,34 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
     """A fault of the server; it is logged."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> "ErrorCode | None":
+        """Keep a code that is newer than this client as it came."""
+        if not isinstance(value, str):
+            return None
+        code = str.__new__(cls, value)
+        code._name_, code._value_ = "NEWER", value
+        return code
+
+
+HTTP_STATUS = {
+    ErrorCode.BAD_JSON: 400,
+    ErrorCode.BAD_MSGPACK: 400,
+    ErrorCode.BAD_FIELD: 400,
+    ErrorCode.UNKNOWN_OP: 404,
+    ErrorCode.WRONG_FRAME: 400,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.ALREADY_AUTHENTICATED: 409,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.ID_CONFLICT: 409,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.BUSY: 503,
+    ErrorCode.UNKNOWN: 504,
+    ErrorCode.INTERNAL: 500,
+}
+"""What ``POST /v1/{command}`` answers."""
+
 
 class CloseCode(IntEnum):
     """Why the server closed. 1000, 1001 and 4000-4499 come back, the others do not."""

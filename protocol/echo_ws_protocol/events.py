@@ -5,6 +5,8 @@ own; momentary ones (``receipt``, ``typing``) may be lost and are never replayed
 several people depends on who reads it.
 """
 
+from typing import Any
+
 from msgspec import Struct, field
 
 from .types import (
@@ -56,7 +58,7 @@ class Message(Event, frozen=True, tag="message"):
     reply_to: MessageId | None = None
     edited: bool = False
     deleted: bool = False
-    metadata: dict[str, object] | None = None
+    metadata: dict[str, Any] | None = None
     reactions: dict[str, int] | None = None
     """How many people set each emoji."""
 

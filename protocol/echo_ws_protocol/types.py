@@ -42,17 +42,21 @@ Name: TypeAlias = Annotated[
 Token: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=2048, pattern=r"^[!-~]*\Z", description="Printable ASCII.")
 ]
+_PICTOGRAPH = (  # Extended_Pictographic of Unicode, each in text or emoji form or with a skin tone
+    r"(?:[\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2\u25aa\u25ab"
+    r"\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
+    r"\U0001f004-\U0001f1e5\U0001f200-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]?)"
+)
+_KEYCAP = r"[0-9#*]\ufe0f?\u20e3"
+_FLAG = r"[\U0001f1e6-\U0001f1ff]{2}"
+_TAGS = r"[\U000e0020-\U000e007e]+\U000e007f"  # the flags of England, Scotland and Wales
 Emoji: TypeAlias = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=10,
-        # Digits, # and * begin keycaps; the other parts are pictographs, flags, modifiers, joiners and tags.
-        pattern=(
-            r"^(?:[0-9#*]\ufe0f?\u20e3"
-            r"|[\xa9\xae\u203c-\u3299\U0001f000-\U0001faff]"
-            r"[\u200d\ufe0f\u20e3\u2190-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f]*)\Z"
-        ),
+        # One grapheme: several in a row would be another reaction for every combination.
+        pattern=rf"^(?:{_KEYCAP}|{_FLAG}|{_PICTOGRAPH}(?:\u200d{_PICTOGRAPH})*(?:{_TAGS})?)\Z",
         description="One emoji of at most 10 code points.",
     ),
 ]
