@@ -1,0 +1,260 @@
+-- Messages: the write path, changes, history.
+
+-- function: messages.enter
+-- Lock a conversation's head and return the membership of `viewer`, or NULL for strangers, who never get as far as the
+-- lock. Every change begins here. A plpgsql function takes a new snapshot for each of its statements, so what was
+-- committed while we waited for the lock counts.
+CREATE OR REPLACE FUNCTION messages.enter(conversation UUID, viewer UUID) RETURNS messages.members LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members;
+BEGIN
+    PERFORM FROM messages.heads h
+    WHERE h.conversation_id = conversation
+      AND EXISTS (SELECT FROM messages.members m
+                  WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL)
+    FOR NO KEY UPDATE;
+    SELECT m.* INTO me
+    FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL;
+    RETURN me;
+END
+$$;
+
+-- function: messages.send
+-- Write a batch of messages and return one row for each, in the order of the input. Ids are not repeated within a batch.
+-- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`,
+-- `bad_reply`, and `busy`: the head is locked by somebody else, try again.
+-- Two statements, two snapshots: the second sees what was committed before the heads were locked.
+CREATE OR REPLACE FUNCTION messages.send(
+    ids UUID[], conversations UUID[], senders UUID[], contents TEXT[], replies UUID[], tracked_members INT, wait BOOLEAN)
+RETURNS TABLE (n BIGINT, outcome TEXT, is_new BOOLEAN, seq BIGINT, rev BIGINT, created_at TIMESTAMP, untold BOOLEAN)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    locked UUID[];
+    wanted UUID[] = ARRAY(
+        SELECT DISTINCT m.conversation_id
+        FROM unnest(conversations, senders) i(conversation, sender)
+        JOIN messages.members m ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL);
+BEGIN
+    IF wait THEN
+        locked = ARRAY(SELECT conversation_id FROM messages.heads WHERE conversation_id = ANY (wanted)
+                       ORDER BY conversation_id FOR NO KEY UPDATE);
+    ELSE
+        locked = ARRAY(SELECT conversation_id FROM messages.heads WHERE conversation_id = ANY (wanted)
+                       ORDER BY conversation_id FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+
+    RETURN QUERY
+    WITH input AS MATERIALIZED (
+        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type
+        FROM unnest(ids, conversations, senders, contents, replies) WITH ORDINALITY
+             AS i(id, conversation, sender, content, reply_to, n)
+        LEFT JOIN messages.members m
+               ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
+        LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    ), judged AS MATERIALIZED (
+        SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
+               CASE
+                   WHEN k.id IS NOT NULL THEN
+                       CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'ok' ELSE 'id_conflict' END
+                   WHEN i.type IS NULL THEN 'not_found'
+                   WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
+                   WHEN i.reply_to IS NOT NULL
+                        AND NOT EXISTS (SELECT FROM messages.messages r
+                                        WHERE r.id = i.reply_to AND r.conversation_id = i.conversation AND r.seq > i.joined_seq)
+                        AND NOT EXISTS (SELECT FROM input e
+                                        WHERE e.id = i.reply_to AND e.conversation = i.conversation AND e.n < i.n
+                                          AND e.type IS NOT NULL AND NOT e.silenced AND e.role <> 'reader')
+                       THEN 'bad_reply'
+                   WHEN i.conversation <> ALL (locked) THEN 'busy'
+                   ELSE 'new'
+               END AS verdict
+        FROM input i
+        LEFT JOIN messages.messages k ON k.id = i.id
+    ), bumped AS (
+        UPDATE messages.heads h SET last_seq = h.last_seq + b.n, last_rev = h.last_rev + b.n
+        FROM (SELECT conversation, count(*) AS n FROM judged WHERE verdict = 'new' GROUP BY conversation) b
+        WHERE h.conversation_id = b.conversation
+        RETURNING h.conversation_id, h.last_seq - b.n AS seq, h.last_rev - b.n AS rev, h.member_count
+    ), numbered AS (
+        SELECT j.*, b.member_count,
+               b.seq + row_number() OVER w AS seq,
+               b.rev + row_number() OVER w AS rev
+        FROM judged j JOIN bumped b ON b.conversation_id = j.conversation
+        WHERE j.verdict = 'new'
+        WINDOW w AS (PARTITION BY j.conversation ORDER BY j.n)
+    ), stored AS (
+        INSERT INTO messages.messages (id, conversation_id, from_user_id, to_user_id, content, reply_to_id, seq, rev)
+        SELECT x.id, x.conversation, x.sender,
+               CASE WHEN x.type = 'direct' THEN coalesce(
+                   (SELECT p.user_id FROM messages.members p
+                    WHERE p.conversation_id = x.conversation AND p.user_id <> x.sender AND p.left_seq IS NULL), x.sender) END,
+               x.content, x.reply_to, x.seq, x.rev
+        FROM numbered x
+        RETURNING id, created_at
+    ), threaded AS (
+        INSERT INTO messages.threads (parent_message_id, reply_message_id)
+        SELECT x.reply_to, x.id FROM numbered x WHERE x.reply_to IS NOT NULL
+    ), tracked AS (
+        INSERT INTO messages.delivery_tracking (message_id, user_id)
+        SELECT x.id, m.user_id
+        FROM numbered x
+        JOIN messages.members m ON m.conversation_id = x.conversation AND m.left_seq IS NULL AND m.user_id <> x.sender
+        WHERE x.type <> 'channel' AND x.member_count <= tracked_members
+    ), told AS (
+        -- Not waiting for a conversation row that another service holds: it may be waiting for our head.
+        UPDATE messages.conversations c SET last_message_id = l.id, last_message_at = l.created_at
+        FROM (SELECT DISTINCT ON (x.conversation) x.conversation, x.id, s.created_at, x.member_count
+              FROM numbered x JOIN stored s ON s.id = x.id ORDER BY x.conversation, x.seq DESC) l
+        WHERE c.id = l.conversation
+          AND c.id IN (SELECT f.id FROM messages.conversations f JOIN bumped b ON b.conversation_id = f.id
+                       WHERE b.member_count <= 100 OR f.last_message_at IS NULL
+                          OR f.last_message_at < CURRENT_TIMESTAMP - INTERVAL '1 second'
+                       FOR NO KEY UPDATE OF f SKIP LOCKED)
+        RETURNING c.id
+    )
+    SELECT j.n, CASE j.verdict WHEN 'new' THEN 'ok' ELSE j.verdict END, j.verdict = 'new',
+           coalesce(x.seq, j.known_seq), x.rev, coalesce(s.created_at, j.known_at),
+           j.verdict = 'new' AND j.conversation NOT IN (SELECT id FROM told)
+    FROM judged j
+    LEFT JOIN numbered x ON x.n = j.n
+    LEFT JOIN stored s ON s.id = j.id
+    ORDER BY j.n;
+END
+$$;
+
+-- function: messages.edit
+CREATE OR REPLACE FUNCTION messages.edit(
+    conversation UUID, message UUID, editor UUID, new_content TEXT, OUT outcome TEXT, OUT snapshot messages.snapshots)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.enter(conversation, editor);
+    old messages.messages;
+BEGIN
+    SELECT * INTO old FROM messages.messages m
+    WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND NOT m.deleted;
+    outcome = CASE WHEN old.id IS NULL THEN 'not_found' WHEN old.from_user_id <> editor THEN 'forbidden' ELSE 'ok' END;
+    IF outcome = 'ok' THEN
+        UPDATE messages.messages SET content = new_content, edited = TRUE WHERE id = message AND content <> new_content;
+        SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
+    END IF;
+END
+$$;
+
+-- function: messages.remove
+CREATE OR REPLACE FUNCTION messages.remove(
+    conversation UUID, message UUID, remover UUID, OUT outcome TEXT, OUT snapshot messages.snapshots)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.enter(conversation, remover);
+    old messages.messages;
+    may_moderate BOOLEAN = me.role = 'admin' AND EXISTS (
+        SELECT FROM messages.conversations WHERE id = conversation AND type <> 'direct');
+BEGIN
+    SELECT * INTO old FROM messages.messages m
+    WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq;
+    outcome = CASE
+        WHEN old.id IS NULL THEN 'not_found'
+        WHEN old.from_user_id = remover OR may_moderate THEN 'ok'
+        ELSE 'forbidden'
+    END;
+    IF outcome = 'ok' THEN
+        UPDATE messages.messages SET content = '', metadata = '{}', deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
+        WHERE id = message AND NOT deleted;
+        SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
+    END IF;
+END
+$$;
+
+-- function: messages.react
+CREATE OR REPLACE FUNCTION messages.react(
+    conversation UUID, message UUID, reactor UUID, with_emoji TEXT, is_on BOOLEAN,
+    OUT outcome TEXT, OUT snapshot messages.snapshots)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.enter(conversation, reactor);
+BEGIN
+    outcome = CASE WHEN EXISTS (
+        SELECT FROM messages.messages m
+        WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND NOT m.deleted
+    ) THEN CASE WHEN me.silenced THEN 'forbidden' ELSE 'ok' END ELSE 'not_found' END;
+    IF outcome = 'ok' THEN
+        IF is_on THEN
+            INSERT INTO messages.reactions (message_id, user_id, emoji) VALUES (message, reactor, with_emoji)
+            ON CONFLICT DO NOTHING;
+        ELSE
+            DELETE FROM messages.reactions WHERE message_id = message AND user_id = reactor AND emoji = with_emoji;
+        END IF;
+        SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
+    END IF;
+END
+$$;
+
+-- name: send(ids, conversations, senders, contents, replies, tracked_members, wait) -> SendRow
+-- The group commit: one row for each message, in the order given.
+SELECT n, outcome, is_new, seq, rev, created_at, untold FROM messages.send($1, $2, $3, $4, $5, $6, $7)
+
+-- name: tell(conversations) -> None
+-- Write last_message_* of large conversations, whose sends leave it at most once a second.
+UPDATE messages.conversations c SET last_message_id = l.id, last_message_at = l.created_at
+FROM unnest($1::uuid[]) i(id)
+CROSS JOIN LATERAL (
+    SELECT m.id, m.created_at FROM messages.messages m WHERE m.conversation_id = i.id ORDER BY m.seq DESC LIMIT 1
+) l
+WHERE c.id = i.id
+
+-- name: find(ids, conversations, senders) -> FoundRow
+-- Which of these sends are stored: how an unknown outcome becomes known.
+SELECT i.n, m.seq, m.created_at
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY i(id, conversation, sender, n)
+JOIN messages.messages m ON m.id = i.id AND m.conversation_id = i.conversation AND m.from_user_id = i.sender
+
+-- name: edit(conversation, message, editor, content) -> Change
+-- The same content again: the message as it is, no rev taken.
+SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
+       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
+       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+FROM messages.edit($1, $2, $3, $4)
+
+-- name: remove(conversation, message, remover) -> Change
+-- Leave a tombstone. Deleted already: the tombstone, no rev taken.
+SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
+       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
+       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+FROM messages.remove($1, $2, $3)
+
+-- name: react(conversation, message, reactor, emoji, is_on) -> Change
+-- Set or take away one emoji. As it was already: the message as it is, no rev taken.
+SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
+       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
+       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+FROM messages.react($1, $2, $3, $4, $5)
+
+-- name: before(conversation, viewer, seq, limit) -> MessageRow
+-- The readable messages below `seq`, the last one first.
+SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content, s.reply_to_id, s.edited, s.deleted,
+       s.metadata, s.reactions, s.created_at
+FROM messages.snapshots s
+WHERE s.conversation_id = $1 AND s.seq < $3 AND messages.is_readable($1, $2, s.seq, s.rev)
+ORDER BY s.seq DESC
+LIMIT $4
+
+-- name: after(conversation, viewer, seq, limit) -> MessageRow
+-- The readable messages above `seq`, the first one first.
+SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content, s.reply_to_id, s.edited, s.deleted,
+       s.metadata, s.reactions, s.created_at
+FROM messages.snapshots s
+WHERE s.conversation_id = $1 AND s.seq > $3 AND messages.is_readable($1, $2, s.seq, s.rev)
+ORDER BY s.seq
+LIMIT $4
+
+-- function: messages.is_readable
+-- What a member may read: the seqs of the times of membership and, of one who left, nothing that changed since.
+CREATE OR REPLACE FUNCTION messages.is_readable(conversation UUID, viewer UUID, at_seq BIGINT, at_rev BIGINT)
+RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM messages.members m
+        WHERE m.conversation_id = conversation AND m.user_id = viewer AND at_seq > m.joined_seq
+          AND (m.left_seq IS NULL OR (at_seq <= m.left_seq AND at_rev <= m.left_rev)))
+$$;

@@ -1,0 +1,34 @@
+"""How rows become structs, and what a statement that was refused raises."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import asyncpg
+
+Database: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+"""What statements run on: a pool, or one of its connections."""
+
+Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "busy"]
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """The statement had no effect; ``outcome`` is its reason."""
+
+    def __init__(self, outcome: Refusal) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+def as_rows(type_: type[T], records: Iterable[Any]) -> list[T]:
+    """Return structs made from records by position."""
+    return [type_(*record) for record in records]
+
+
+def as_changed(type_: type[T], record: Any) -> T:
+    """Return the struct behind a record's leading ``outcome``, or raise ``Refused``."""
+    outcome, *columns = record
+    if outcome != "ok":
+        raise Refused(outcome)
+    return type_(*columns)

@@ -1,0 +1,78 @@
+"""Sessions. The statements stand in sessions.sql."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+from uuid import UUID
+
+from .rows import Database, as_rows
+from .statements import Statements
+
+SQL = Statements("sessions")
+
+
+class SessionRow(NamedTuple):
+    id: UUID
+    user_id: UUID
+    expires_at: datetime
+
+
+class SessionListRow(NamedTuple):
+    id: UUID
+    device_id: str
+    device_name: str | None
+    platform: str
+    ip_address: str | None
+    user_agent: str | None
+    created_at: datetime
+    last_activity_at: datetime
+    expires_at: datetime
+
+
+class Touch(NamedTuple):
+    """A session in use, and from where, as far as that is known."""
+
+    session: UUID
+    address: IPv4Address | IPv6Address | None
+    user_agent: str | None
+
+
+async def by_token(db: Database, digest: str) -> SessionRow | None:
+    record = await db.fetchrow(SQL.by_token, digest)
+    return SessionRow(*record) if record else None
+
+
+async def by_id(db: Database, session: UUID, owner: UUID) -> SessionRow | None:
+    record = await db.fetchrow(SQL.by_id, session, owner)
+    return SessionRow(*record) if record else None
+
+
+async def still_good(db: Database, sessions: Sequence[UUID]) -> set[UUID]:
+    return {record[0] for record in await db.fetch(SQL.still_good, sessions)}
+
+
+async def touch(db: Database, touches: Sequence[Touch]) -> None:
+    await db.execute(SQL.touch, *(list(column) for column in zip(*touches, strict=True)))
+
+
+async def issue(
+    db: Database, owner: UUID, digest: str, device_id: str, platform: str, device_name: str | None, days: int
+) -> UUID:
+    """Open a session for ``days`` days; ``digest`` is the sha256 of its token, in hex."""
+    session: UUID = await db.fetchval(SQL.issue, owner, digest, device_id, platform, device_name, days)
+    return session
+
+
+async def of_user(db: Database, owner: UUID) -> list[SessionListRow]:
+    return as_rows(SessionListRow, await db.fetch(SQL.of_user, owner))
+
+
+async def revoke(db: Database, sessions: Sequence[UUID]) -> list[UUID]:
+    """End these sessions; return those that were there."""
+    return [record[0] for record in await db.fetch(SQL.revoke, sessions)]
+
+
+async def cleanup(db: Database) -> None:
+    """Delete what has expired."""
+    await db.execute(SQL.cleanup)

@@ -1,0 +1,49 @@
+-- Sessions: who a token is, whether it still holds, when it was last used.
+
+-- name: by_token(digest) -> SessionRow
+-- The session of a token (its sha256), unless it has expired or its user is locked or deleted.
+SELECT s.id, s.user_id, s.expires_at
+FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
+WHERE s.session_token = $1 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
+  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+
+-- name: by_id(session, owner) -> SessionRow
+-- The session that an access token names, under the same conditions.
+SELECT s.id, s.user_id, s.expires_at
+FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
+WHERE s.id = $1 AND s.user_id = $2 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
+  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+
+-- name: still_good(sessions) -> UUID
+-- Which of these sessions still hold: every worker asks for all of its own every few seconds.
+SELECT s.id
+FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
+WHERE s.id = ANY ($1::uuid[]) AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
+  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+
+-- name: touch(sessions, addresses, user_agents) -> None
+-- Note that these sessions are in use, and from where.
+UPDATE auth.sessions s
+SET last_activity_at = CURRENT_TIMESTAMP, ip_address = coalesce(i.address, s.ip_address),
+    user_agent = coalesce(i.user_agent, s.user_agent)
+FROM unnest($1::uuid[], $2::inet[], $3::text[]) i(id, address, user_agent)
+WHERE s.id = i.id
+
+-- name: issue(owner, digest, device_id, platform, device_name, days) -> UUID
+-- Open a session; only the token's digest is kept.
+INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, expires_at)
+VALUES ($1, $2, $3, $4, $5, CURRENT_TIMESTAMP + make_interval(days => $6))
+RETURNING id
+
+-- name: of_user(owner) -> SessionListRow
+-- A user's sessions, the one used last first.
+SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at
+FROM auth.sessions WHERE user_id = $1 ORDER BY last_activity_at DESC, id
+
+-- name: revoke(sessions) -> UUID
+-- End these sessions; returns those that were there.
+DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id
+
+-- name: cleanup() -> None
+-- Delete what has expired, by the reference's own function.
+SELECT cleanup_expired_sessions()
