@@ -1,0 +1,146 @@
+"""Every setting, with its unit, limits and default."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Limit: TypeAlias = Annotated[int, Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=1)]
+Network: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/\d+)?\Z")]
+Origin: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#\s]+\Z")]
+KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
+
+
+class JwtKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """One key for access tokens: an HMAC secret, or an Ed25519 key as PEM (private: signs too; public: verifies)."""
+
+    alg: Literal["HS256", "EdDSA"]
+    key: Annotated[str, Meta(min_length=32)]
+
+    def __repr__(self) -> str:
+        return f"JwtKey(alg={self.alg!r}, key=***)"
+
+
+def default_data_dir(environ: Mapping[str, str], uid: int) -> Path:
+    if uid == 0:
+        return Path("/var/lib/echo_ws")
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path(environ.get("HOME") or "/") / ".local/state") / "echo_ws"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in force. The description of a field names its unit."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port for WebSocket and HTTP; 0 for any free one.")] = (
+        8765
+    )
+    workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes that share the port.")] = 1
+    data_dir: Annotated[
+        Path,
+        Meta(
+            description="Folder of the embedded PostgreSQL and Redis and of the demo users' tokens. Default: "
+            "/var/lib/echo_ws for root, else echo_ws in $XDG_STATE_HOME or ~/.local/state.",
+            extra={"expected": "an absolute path"},
+        ),
+    ] = field(default_factory=lambda: default_data_dir(os.environ, os.geteuid()))
+    database_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^postgres(ql)?://",
+                description="PostgreSQL 15 or later. Without one, the server runs its own.",
+                extra={"expected": "a URL such as postgresql://user:password@host:5432/name", "secret": True},
+            ),
+        ]
+        | None
+    ) = None
+    redis_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(rediss?://|unix://|memory:\Z)",
+                description="Redis 7 or later, or `memory:` for none (one worker only). Without one, the server runs "
+                "its own.",
+                extra={"expected": "a URL such as redis://:password@host:6379/0, or memory:", "secret": True},
+            ),
+        ]
+        | None
+    ) = None
+    pool_size: Annotated[Count, Meta(description="Connections to PostgreSQL for commands, per worker.")] = 6
+    writers: Annotated[Count, Meta(description="Connections to PostgreSQL that write messages, per worker.")] = 2
+    batch_size: Annotated[Count, Meta(le=1000, description="Messages that one statement writes at most.")] = 128
+    tracked_members: Annotated[
+        Limit, Meta(description="Up to this many members, delivery rows are written with the message; above, later.")
+    ] = 32
+    heartbeat_s: Annotated[
+        Seconds, Meta(description="Seconds between pings; after as long again without a frame a connection is cut.")
+    ] = 20
+    auth_timeout_s: Annotated[Seconds, Meta(description="Seconds that a connection may stay without a session.")] = 10
+    handshake_timeout_s: Annotated[Seconds, Meta(description="Seconds for the head of an HTTP request.")] = 5
+    max_frame_bytes: Annotated[
+        int, Meta(ge=1024, le=2**24, description="Bytes of the largest message from a client, over both doors.")
+    ] = 65536
+    max_connections: Annotated[Count, Meta(description="WebSocket connections per worker.")] = 10_000
+    max_unauthenticated: Annotated[Count, Meta(description="Of them without a session, per worker.")] = 512
+    send_buffer_bytes: Annotated[
+        int, Meta(ge=65536, description="Bytes waiting for a client that does not read, before it is cut off.")
+    ] = 1_048_576
+    max_in_flight: Annotated[
+        Count, Meta(description="Commands of one connection at work at once; then it is not read from.")
+    ] = 16
+    trusted_networks: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="Networks of proxies whose X-Forwarded-For counts; exempt from limits per address.",
+            extra={"expected": "networks such as 10.0.0.0/8,::1/128"},
+        ),
+    ] = ("127.0.0.0/8", "::1/128")
+    allowed_origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="Origins of web pages that may connect, exactly. Empty: only pages of the same host.",
+            extra={"expected": "origins such as https://chat.example.org,http://localhost:3000"},
+        ),
+    ] = ()
+    sweep_ms: Annotated[
+        Milliseconds, Meta(description="Milliseconds between looks into PostgreSQL for what Redis lost.")
+    ] = 2000
+    revalidate_s: Annotated[
+        Seconds, Meta(description="Seconds between checks that the sessions of open connections still stand.")
+    ] = 15
+    touch_s: Annotated[
+        Seconds, Meta(description="Seconds between two writes of a session's last activity, at least.")
+    ] = 60
+    drain_s: Annotated[Seconds, Meta(description="Seconds over which a stopping worker sends its clients away.")] = 10
+    statement_timeout_ms: Annotated[Milliseconds, Meta(description="Milliseconds for one SQL statement.")] = 3000
+    acquire_timeout_ms: Annotated[
+        Milliseconds, Meta(description="Milliseconds to wait for a connection to PostgreSQL.")
+    ] = 1000
+    jwt_keys: Annotated[
+        dict[KeyId, JwtKey],
+        Meta(
+            description="Keys for access tokens by key id, each with `alg` (HS256 or EdDSA) and `key`; the first "
+            "that can sign does, all verify.",
+            extra={
+                "expected": 'a table such as {"2026-a": {"alg": "HS256", "key": "32 random bytes or more"}}',
+                "secret": True,
+            },
+        ),
+    ] = field(default_factory=dict)
+    jwt_issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = "echo_ws"
+    session_days: Annotated[int, Meta(ge=1, le=3650, description="Days that a new session lasts.")] = 30
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["json", "console"], Meta(description="One JSON object a line, or lines for people.")
+    ] = "json"
+
+    def __repr__(self) -> str:
+        return f"<Settings of {self.host}:{self.port}>"  # the values hold secrets: config.shown hides them
