@@ -1,0 +1,436 @@
+"""One WebSocket: the sans-I/O core of websockets on a transport.
+
+Rules of this file:
+
+* No task and no timer per connection: writes leave by the ``Outbox``, time passes by the ``Heartbeat``.
+* A ``Connection`` exists from the answered handshake on. ``opened`` and ``closed`` are each called exactly once.
+* After a close frame, sent or received, nothing is handed to the service and nothing more is sent.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from msgspec import Struct
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import SEND_EOF, Event, State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from echo_ws_protocol.codec import CODECS, JSON, Codec
+from echo_ws_protocol.errors import CloseCode, ErrorCode
+from echo_ws_protocol.replies import Failure, Reply
+
+from .frame import wire
+from .handshake import Head, Refusal
+from .heartbeat import NOWHERE, Heartbeat
+
+if TYPE_CHECKING:
+    from .admission import Admission
+    from .session import Session
+    from .settings import Settings
+
+_log = logging.getLogger(__name__)
+_websockets_log = logging.getLogger("websockets.server")
+_websockets_log.setLevel(logging.ERROR)  # else every open and every close is formatted and thrown away
+
+CLOSE_S: Final = 3.0
+_OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
+_MAX_FRAME_BYTES_UNAUTHENTICATED: Final = 4096
+_MAX_FRAGMENTS: Final = 64
+_NUISANCES_PER_S, _NUISANCE_S = 10, 5.0
+_MAX_REASON_BYTES: Final = 123
+_PING: Final = b"\x89\x00"
+_CONTROL: Final = frozenset({Opcode.PING, Opcode.PONG})
+
+
+class Service(Protocol):
+    """What a connection needs of the server."""
+
+    settings: "Settings"
+
+    def opened(self, connection: "Connection") -> None:
+        """Take note of a new connection; ``bearer`` holds its token, if it brought one."""
+
+    def received(self, connection: "Connection", payload: bytes) -> None:
+        """Take one complete message of the right kind."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Forget the connection."""
+
+
+class Outbox:
+    """The connections that have something to say in this turn of the loop; at its end each makes one write of it.
+
+    uvloop does not do this for us: it tries to send at once on every ``write`` (0.23, ``UVStream._initiate_write``)
+    and gathers only what a full socket has refused.
+    """
+
+    __slots__ = ("_call_soon", "_waiting", "limit")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+        self.limit = limit
+        self._call_soon = loop.call_soon
+        self._waiting: list[Connection] = []
+
+    def add(self, connection: "Connection") -> None:
+        if not self._waiting:
+            self._call_soon(self.flush)
+        self._waiting.append(connection)
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            try:
+                connection.flush()
+            except Exception:  # noqa: BLE001  # the others are not to suffer
+                _log.exception("a write failed")
+                connection.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Commons:
+    """What the connections of one worker share."""
+
+    service: Service
+    admission: "Admission"
+    heartbeat: Heartbeat
+    outbox: Outbox
+
+
+class Connection(asyncio.Protocol):
+    """See the rules on top. ``last_seen`` is the loop's time of the last bytes received."""
+
+    __slots__ = (
+        "_commons",
+        "_held",
+        "_is_admitted",
+        "_is_text",
+        "_nuisance",
+        "_outbox",
+        "_parts",
+        "_paused",
+        "_pending",
+        "_state",
+        "_transport",
+        "_ws",
+        "address",
+        "bearer",
+        "close_code",
+        "codec",
+        "id",
+        "last_seen",
+        "opened_at",
+        "session",
+        "slot",
+        "user_agent",
+    )
+
+    def __init__(
+        self,
+        commons: Commons,
+        transport: asyncio.Transport,
+        codec: Codec,
+        *,
+        address: str,
+        user_agent: str,
+        bearer: str | None,
+    ) -> None:
+        self.id = secrets.token_hex(6)
+        self.address = sys.intern(address)
+        self.user_agent = sys.intern(user_agent)
+        self.bearer = bearer
+        self.codec = codec
+        self.session: Session | None = None
+        self.opened_at = self.last_seen = commons.heartbeat.time()
+        self.close_code = 1006
+        self.slot = NOWHERE
+        self._commons = commons
+        self._outbox = commons.outbox
+        self._transport = transport
+        # Born open: the handshake's parser, which keeps the request for ever, is another object.
+        self._ws = ServerProtocol(state=_OPEN, max_size=_MAX_FRAME_BYTES_UNAUTHENTICATED, logger=_websockets_log)
+        self._state = _OPEN
+        self._is_admitted = False
+        self._nuisance = 0.0
+        self._paused = False
+        self._parts: list[bytes] | None = None
+        self._is_text = False
+        self._held: list[Event] | None = None
+        self._pending: bytes | list[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, the handshake being answered."""
+        settings = self._commons.service.settings
+        self._commons.heartbeat.put(self, min(settings.auth_timeout_s, self._until_ping(settings)))
+        self._call_service(self._commons.service.opened)
+
+    def authenticated(self, session: "Session") -> None:
+        """Lift the limits for strangers; without effect on a connection that is gone."""
+        self.session = session
+        self.bearer = None
+        if self._state is not _CLOSED and not self._is_admitted:
+            self._is_admitted = True
+            self._commons.admission.authenticate(self.address)
+            self._ws.max_message_size = self._commons.service.settings.max_frame_bytes
+
+    # Sending.
+
+    def write(self, wire: bytes) -> None:
+        """Send a ready-made frame at the end of this turn of the loop; in silence nothing when closing."""
+        pending = self._pending
+        if pending is None:
+            if self._state is _OPEN:
+                self._pending = wire
+                self._outbox.add(self)
+        elif isinstance(pending, list):
+            pending.append(wire)
+        else:
+            self._pending = [pending, wire]
+
+    def send(self, value: Struct) -> None:
+        """Send what concerns this connection alone."""
+        self.write(wire(self.codec.encode(value), text=self.codec.is_text))
+
+    def ping(self) -> None:
+        if self._state is _OPEN:
+            self._transport.write(_PING)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not taken yet, without those of this turn of the loop."""
+        return self._transport.get_write_buffer_size()
+
+    def flush(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None or self._state is _CLOSED:
+            return
+        transport = self._transport
+        if isinstance(pending, bytes):
+            transport.write(pending)
+        else:
+            transport.writelines(pending)  # refers to frames that many share, where a join would copy them
+        if transport.get_write_buffer_size() > self._outbox.limit:
+            self.close(CloseCode.SLOW, "too much is waiting to be read; come back and catch up")
+
+    # Closing.
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye and wait for the other to do so, not longer than ``CLOSE_S``."""
+        if self._state is not _OPEN:
+            return
+        self._state = _CLOSING
+        self.close_code = code
+        self._commons.heartbeat.put(self, CLOSE_S)
+        self.flush()
+        if self._ws.state is _OPEN:
+            self._ws.send_close(code, _cut(reason))
+            self._transport.write(b"".join(self._ws.data_to_send()))
+        if self._paused:
+            self._paused, self._held = False, None
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Leave further messages with the client; those read already are held back."""
+        if not self._paused and self._state is _OPEN:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._paused:
+            return
+        self._paused = False
+        self.last_seen = self._commons.heartbeat.time()  # what it said meanwhile was not read
+        held, self._held = self._held, None
+        if held:
+            self._deliver(held)
+        if not self._paused:
+            self._transport.resume_reading()
+
+    # Called by the loop.
+
+    def data_received(self, data: bytes) -> None:
+        self.last_seen = self._commons.heartbeat.time()
+        ws = self._ws
+        ws.receive_data(data)
+        if ws.events:
+            self._deliver(ws.events_received())
+        if ws.writes:
+            self._answer(ws.data_to_send())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._state = _CLOSED
+        self._pending = self._held = self._parts = None
+        self._ws.parser.close()  # its frame refers to its owner: a cycle
+        self._commons.heartbeat.take(self)
+        self._commons.admission.leave(self.address, authenticated=self._is_admitted)
+        self._call_service(self._commons.service.closed)
+
+    def look(self, now: float) -> float | None:
+        """Be looked at by the heartbeat: ping, or end what takes too long."""
+        settings = self._commons.service.settings
+        if self._state is not _OPEN:
+            self._transport.abort()
+            return None
+        until_dead = 2 * settings.heartbeat_s - self._silent_for(now)
+        if until_dead <= 0:
+            self.close(CloseCode.TIMEOUT, "nothing was heard for two heartbeats")
+            self._transport.close()
+            return None
+        until_late = until_dead if self._is_admitted else self.opened_at + settings.auth_timeout_s - now
+        if until_late <= 0:
+            self.close(CloseCode.TIMEOUT, f"no session was started within {settings.auth_timeout_s:g} s")
+            return None
+        self.ping()
+        return min(self._until_ping(settings), until_dead, until_late)
+
+    # Receiving.
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        for position, event in enumerate(events):
+            if self._state is not _OPEN:
+                return
+            if self._paused:
+                self._held = [*(self._held or ()), *events[position:]]
+                return
+            self._frame(cast("Frame", event))
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in _CONTROL:
+            self._bear()
+        elif frame.opcode is not Opcode.CLOSE:
+            self._part(frame)
+
+    def _part(self, frame: Frame) -> None:
+        """Put a message together; the library sees to the order of its fragments and to their size."""
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+            if frame.fin:
+                self._message(bytes(frame.data))
+                return
+            self._parts = []
+        parts = cast("list[bytes]", self._parts)
+        parts.append(bytes(frame.data))
+        if len(parts) > _MAX_FRAGMENTS:
+            self._fail(CloseCode.TOO_BIG, f"a message of more than {_MAX_FRAGMENTS} fragments")
+        elif frame.fin:
+            self._parts = None
+            self._message(b"".join(parts))
+
+    def _message(self, payload: bytes) -> None:
+        if self._is_text and not _is_utf8(payload):
+            self._fail(CloseCode.INVALID_TEXT, "a text message that is not UTF-8")
+        elif self._is_text is not self.codec.is_text:
+            kind = "text" if self.codec.is_text else "binary"
+            self.send(_failed(ErrorCode.WRONG_FRAME, f"{self.codec.subprotocol} is spoken here: send {kind} frames"))
+            self._bear()
+        else:
+            try:
+                self._commons.service.received(self, payload)
+            except Exception as error:  # noqa: BLE001  # nothing may reach the loop
+                self._blame_service(error)
+
+    def _bear(self) -> None:
+        """Count a frame that is no command; more than so many a second over so many seconds end the connection."""
+        now = self.last_seen
+        self._nuisance = max(self._nuisance, now) + 1 / _NUISANCES_PER_S
+        if self._nuisance - now > _NUISANCE_S:
+            self._ws.writes.clear()  # pongs that nobody reads
+            self._fail(CloseCode.POLICY_VIOLATION, "too many frames that are no commands")
+
+    def _answer(self, writes: list[bytes]) -> None:
+        """Send what the protocol wants sent: pongs, and the last words."""
+        self.flush()
+        self._transport.write(b"".join(writes))
+        if SEND_EOF in writes:
+            self._end()
+        elif self._transport.get_write_buffer_size() > self._outbox.limit:
+            self.close(CloseCode.SLOW, "too many pongs are waiting to be read")
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        if self._ws.state is not _OPEN:
+            self._transport.abort()
+            return
+        self._ws.fail(code, reason)
+        self._answer(self._ws.data_to_send())
+
+    def _end(self) -> None:
+        """Close after the last words. Without the other's goodbye only half: a reset would take ours from it."""
+        self._state = _CLOSING
+        self._commons.heartbeat.put(self, CLOSE_S)
+        first = self._ws.close_rcvd if self._ws.close_rcvd_then_sent else self._ws.close_sent
+        self.close_code = int(first.code) if first else self.close_code
+        if self._ws.close_rcvd is not None:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def _silent_for(self, now: float) -> float:
+        return 0.0 if self._paused else now - max(self.last_seen, self._commons.heartbeat.awake_since)
+
+    def _until_ping(self, settings: "Settings") -> float:
+        return settings.heartbeat_s * random.uniform(0.8, 1.0)  # noqa: S311  # spreads the load
+
+    def _call_service(self, call: Callable[["Connection"], None]) -> None:
+        try:
+            call(self)
+        except Exception as error:  # noqa: BLE001  # nothing may reach the loop
+            self._blame_service(error)
+
+    def _blame_service(self, error: Exception) -> None:
+        _log.error("connection %s failed", self.id, exc_info=error)
+        self.close(CloseCode.INTERNAL, "a fault of the server; it is logged")
+
+
+def shake_hands(head: Head) -> Refusal | tuple[bytes, Codec]:
+    """Return the answer that opens the WebSocket and the codec agreed on, or why there is none."""
+    try:
+        request = Request(head.target, Headers(head.headers), head.method, head.version)
+    except InvalidHeader as error:
+        return Refusal(HTTPStatus.BAD_REQUEST, str(error))
+    ws = ServerProtocol(select_subprotocol=_select_subprotocol, logger=_websockets_log)
+    response = ws.accept(request)
+    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+        return response.serialize(), CODECS[ws.subprotocol] if ws.subprotocol else JSON
+    kept = tuple((name, value) for name, value in response.headers.raw_items() if name in {"Allow", "Upgrade"})
+    return Refusal(response.status_code, bytes(response.body).decode().strip(), kept)
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    for name in offered:
+        if name in CODECS:
+            return name
+    if offered:
+        raise NegotiationError(f"none of these subprotocols is spoken here; offer {' or '.join(CODECS)}")
+    return None
+
+
+def _failed(code: ErrorCode, message: str) -> Reply:
+    return Reply(id=0, error=Failure(code, "rejected", message))
+
+
+def _is_utf8(payload: bytes) -> bool:
+    if payload.isascii():
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _cut(reason: str) -> str:
+    return reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
