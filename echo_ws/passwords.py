@@ -1,0 +1,99 @@
+"""Passwords: argon2id with OWASP's least cost, verified exactly as received.
+
+A hash takes tens of milliseconds, so a server computes them on one thread of their own and refuses when too many wait.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SHORTEST = 8
+LONGEST = 128
+LONGEST_BYTES = 512
+MAX_WAITING = 8
+
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, hash_len=32, salt_len=16)
+
+
+class BadPassword(Exception):
+    """A password that cannot be set; the message says why."""
+
+
+class TooManyPasswords(Exception):
+    """More passwords wait to be hashed than can be soon; try again later."""
+
+
+def check(password: str) -> None:
+    """Raise ``BadPassword`` for one that is too short, too long or cannot be written as UTF-8."""
+    if not SHORTEST <= len(password) <= LONGEST or not _is_hashable(password):
+        raise BadPassword(f"a password has {SHORTEST} to {LONGEST} characters")
+
+
+def hash_password(password: str) -> str:
+    check(password)
+    return _HASHER.hash(password)
+
+
+def verify(password_hash: str | None, password: str) -> bool:
+    """Tell whether the password is right. No such user or no password set takes as long as a wrong password."""
+    if not _is_hashable(password):
+        return False
+    stored = password_hash if password_hash and password_hash.startswith("$argon2") else None
+    try:
+        return _HASHER.verify(stored or _nobody(), password) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def needs_rehash(password_hash: str) -> bool:
+    """Tell whether the hash was made with another cost; hash anew at the next login."""
+    return _HASHER.check_needs_rehash(password_hash)
+
+
+class PasswordThread:
+    """Hashes and verifies off the event loop, one at a time."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        check(password)
+        return await self._run(_HASHER.hash, password)
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        return await self._run(verify, password_hash, password)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._waiting > MAX_WAITING:
+            raise TooManyPasswords("too many passwords wait to be checked, try again in a few seconds")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, functools.partial(function, *args, **kwargs)
+            )
+        finally:
+            self._waiting -= 1
+
+
+def _is_hashable(password: str) -> bool:
+    try:
+        return len(password) <= LONGEST and len(password.encode()) <= LONGEST_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+@functools.cache
+def _nobody() -> str:
+    return _HASHER.hash("nobody has this password")

@@ -1,0 +1,69 @@
+import asyncio
+
+import pytest
+
+from echo_ws import passwords
+from echo_ws.passwords import BadPassword, PasswordThread, TooManyPasswords
+
+RIGHT = "correct horse 🐎"
+
+
+@pytest.fixture(scope="module")
+def password_hash() -> str:
+    return passwords.hash_password(RIGHT)
+
+
+def test_the_right_password_verifies_and_any_other_does_not(password_hash: str) -> None:
+    assert passwords.verify(password_hash, RIGHT)
+    assert not passwords.verify(password_hash, RIGHT.upper())
+    assert not passwords.verify(password_hash, RIGHT + " ")
+
+
+def test_the_cost_is_the_one_decided(password_hash: str) -> None:
+    assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert not passwords.needs_rehash(password_hash)
+    assert passwords.needs_rehash(password_hash.replace("t=2", "t=1"))
+
+
+@pytest.mark.parametrize("stored", [None, "!", "", "$argon2id$garbage"])
+def test_without_a_real_hash_nothing_verifies(stored: str | None) -> None:
+    assert not passwords.verify(stored, RIGHT)
+    assert not passwords.verify(stored, "nobody has this password")
+
+
+@pytest.mark.parametrize("password", ["seven77", "x" * 129, "surrogate \ud800"])
+def test_a_password_of_the_wrong_length_cannot_be_set_or_verified(password: str, password_hash: str) -> None:
+    with pytest.raises(BadPassword, match="8 to 128 characters"):
+        passwords.hash_password(password)
+    assert not passwords.verify(password_hash, password)
+
+
+@pytest.mark.parametrize("password", ["eight888", "🐎" * 128])
+def test_the_shortest_and_the_longest_password_can_be_set(password: str) -> None:
+    passwords.check(password)
+
+
+async def test_the_event_loop_turns_while_a_password_is_verified(password_hash: str) -> None:
+    thread = PasswordThread()
+    verdict = asyncio.ensure_future(thread.verify(password_hash, RIGHT))
+    turns = 0
+
+    while not verdict.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert verdict.result()
+    assert turns > 10
+    thread.close()
+
+
+async def test_more_than_the_queue_holds_are_refused_and_the_others_served(password_hash: str) -> None:
+    thread = PasswordThread()
+    several = [thread.verify(password_hash, RIGHT) for _ in range(passwords.MAX_WAITING + 3)]
+
+    verdicts = await asyncio.gather(*several, return_exceptions=True)
+
+    assert verdicts.count(True) == passwords.MAX_WAITING + 1
+    assert [type(verdict) for verdict in verdicts[-2:]] == [TooManyPasswords, TooManyPasswords]
+    assert await thread.hash(RIGHT) != password_hash
+    thread.close()
