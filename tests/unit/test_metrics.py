@@ -172,7 +172,7 @@ async def test_the_sampler_notices_a_late_loop_and_publishes(
     sampler = asyncio.create_task(sample(metrics))
 
     await asyncio.sleep(0)  # its timer runs
-    time.sleep(0.06)  # and the loop does not
+    time.sleep(0.06)  # noqa: ASYNC251 - and the loop does not
     await published.wait()
     sampler.cancel()
     with contextlib.suppress(asyncio.CancelledError):
