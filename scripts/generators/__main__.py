@@ -39,14 +39,14 @@ def drifted(files: dict[Path, str]) -> list[Path]:
     return sorted(path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="scripts/generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file drifted")
     check = parser.parse_args(arguments).check
-    files = outputs()
+    files = outputs(root)
     changed = drifted(files)
     for path in changed:
-        print(f"{path.relative_to(ROOT)}{' drifted; run scripts/generate' if check else ' written'}")
+        print(f"{path.relative_to(root)}{' drifted; run scripts/generate' if check else ' written'}")
         if not check:
             path.write_text(files[path], "utf-8")
     return 1 if check and changed else 0

@@ -62,11 +62,10 @@ class Example(Struct, forbid_unknown_fields=True, omit_defaults=True):
     @property
     def success(self) -> tuple[Frame, Frame]:
         """The first command of this example's kind that succeeds, and its reply."""
-        return next(
-            (step.send, step.reply)
-            for step in self.story
-            if step.send and step.reply and step.send["op"] == self.command and "ok" in step.reply
-        )
+        for step in self.story:
+            if step.send and step.reply and step.send["op"] == self.command and "ok" in step.reply:
+                return step.send, step.reply
+        raise LookupError(f"protocol/examples/{self.command}.json: show a {self.command} that succeeds")
 
 
 def load(folder: Path = FOLDER) -> dict[str, Example]:

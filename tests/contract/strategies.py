@@ -1,0 +1,69 @@
+"""Hypothesis strategies for every struct of the protocol, drawn from its types."""
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import Meta, Struct
+
+from echo_ws_protocol.types import Emoji
+
+EMOJIS = ["👍", "❤️", "👩‍👩‍👧‍👦", "👩🏻‍❤️‍💋‍👨🏻", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🫱🏻‍🫲🏿", "🇩🇪", "1️⃣", "🏳️‍🌈"]
+TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
+PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    UUID: st.uuids(),
+    str: st.text(max_size=20),
+    bool: st.booleans(),
+    int: st.integers(0, 2**53 - 1),
+    datetime: TIMES,
+    Any: st.one_of(st.integers(0, 9), st.text(max_size=3), st.booleans()),
+}
+
+
+@cache
+def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    required = {f.name: values(hints[f.name]) for f in msgspec.structs.fields(cls) if f.required}
+    optional = {f.name: values(hints[f.name]) for f in msgspec.structs.fields(cls) if not f.required}
+    return st.fixed_dictionaries(required, optional=optional).map(lambda given: cls(**given))
+
+
+def values(annotation: Any) -> st.SearchStrategy[Any]:
+    if annotation == Emoji:
+        return st.sampled_from(EMOJIS)
+    if annotation in PLAIN:
+        return PLAIN[annotation]
+    if (origin := get_origin(annotation)) is not None:
+        return _made_of(origin, get_args(annotation))
+    return structs(annotation)
+
+
+def _made_of(origin: Any, parts: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    if origin is Annotated:
+        return _limited(parts[0], next(part for part in parts[1:] if isinstance(part, Meta)))
+    if origin in {Union, UnionType}:
+        return st.one_of(*(values(part) for part in parts if part is not NoneType))
+    if origin is Literal:
+        return st.sampled_from(parts)
+    if origin is list:
+        return st.lists(values(parts[0]), max_size=3)
+    return st.dictionaries(values(parts[0]), values(parts[1]), max_size=3)
+
+
+def _limited(base: Any, meta: Meta) -> st.SearchStrategy[Any]:
+    if base is int:
+        return st.integers(int(meta.ge or 0), int(meta.le or 2**53 - 1))
+    if base is not str:
+        return values(base)
+    texts = st.text(
+        st.characters(codec="utf-8"), min_size=meta.min_length or 0, max_size=min(meta.max_length or 20, 20)
+    )
+    if meta.pattern is None:
+        return texts
+    pattern = re.compile(meta.pattern)
+    return st.one_of(texts, st.text(st.characters(codec="ascii"), min_size=1, max_size=20)).filter(pattern.search)
