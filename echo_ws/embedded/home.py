@@ -37,16 +37,16 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """The folder of the sockets: a short one elsewhere when the path is too long for a socket."""
+        """The folder of the sockets: one elsewhere when a socket or its URL could not have this path."""
         folder = self.path / "run"
-        if _fits(folder):
+        if _can_hold_sockets(folder):
             return folder
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
         name = f"echo_ws-{os.geteuid()}-{digest}"
         for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - the folder in it is checked when made
-            if _fits(parent / name) and self.account.can_enter(parent):
+            if _can_hold_sockets(parent / name) and self.account.can_enter(parent):
                 return parent / name
-        raise EmbeddedError(f"{folder} is too long for a socket: set ECHO_DATA_DIR to a shorter path")
+        raise EmbeddedError(f"no socket can have the path {folder}: set ECHO_DATA_DIR to a shorter one without commas")
 
     def open(self) -> None:
         """Make the folder where it is missing; refuse one that the servers could not use."""
@@ -86,8 +86,9 @@ class Home:
             self.path.chmod(stat.S_IMODE(self.path.stat().st_mode) | 0o010)
 
 
-def _fits(folder: Path) -> bool:
-    return len(os.fsencode(folder / LONGEST_SOCKET)) < SOCKET_PATH_LIMIT
+def _can_hold_sockets(folder: Path) -> bool:
+    """Whether the path is short enough, and has no comma, which parts the hosts in a URL."""
+    return len(os.fsencode(folder / LONGEST_SOCKET)) < SOCKET_PATH_LIMIT and "," not in str(folder)
 
 
 def _make(folder: Path, *, mode: int) -> bool:

@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from echo_ws.embedded import account
 from echo_ws.embedded.child import Child, complaint
@@ -30,6 +30,13 @@ class EmbeddedServer(ABC):
         self._home = Home(data_dir.expanduser().absolute(), account.current())
         self._claim: Claim | None = None
         self._child: Child | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     @property
     @abstractmethod

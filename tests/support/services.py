@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,37 +39,40 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+def pristine() -> Iterator[Path]:
+    """Yield the data folder of a server that was started and stopped once: copying it beats making another."""
     with _folder() as folder:
-        server = EmbeddedPostgres(folder, durable=request.config.getoption("--durable"))
-        server.start()
-        yield server
-        server.stop()
+        with EmbeddedPostgres(folder, durable=False):
+            pass
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(pristine: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+    with _folder() as folder:
+        copy_cluster(pristine, folder)
+        with EmbeddedPostgres(folder, durable=request.config.getoption("--durable")) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    with _folder() as folder:
-        server = EmbeddedRedis(folder)
-        server.start()
+    with _folder() as folder, EmbeddedRedis(folder) as server:
         yield server.url
-        server.stop()
 
 
 @pytest.fixture
-def own_postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(data_dir)
-    server.start()
-    yield server
-    server.stop()
+def own_postgres(data_dir: Path, pristine: Path) -> Iterator[EmbeddedPostgres]:
+    """Yield a PostgreSQL at durable settings, with an empty database."""
+    copy_cluster(pristine, data_dir)
+    with EmbeddedPostgres(data_dir) as server:
+        yield server
 
 
 @pytest.fixture
 def own_redis(data_dir: Path) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(data_dir)
-    server.start()
-    yield server
-    server.stop()
+    with EmbeddedRedis(data_dir) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -129,10 +133,15 @@ class Databases:
         self._loop.close()
 
 
+def copy_cluster(pristine: Path, data_dir: Path) -> None:
+    subprocess.run(["cp", "-a", pristine / "postgres", data_dir], check=True)
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     """Make a folder outside of pytest's, which is closed to the account that root's servers run as."""
     folder = Path(tempfile.mkdtemp(prefix="echo-test-", dir=_open_parent()))
+    folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
 
