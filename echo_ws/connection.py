@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
+from uuid import UUID
 
 from msgspec import Struct
 from websockets.datastructures import Headers
@@ -182,6 +183,16 @@ class Connection(asyncio.Protocol):
             self._is_admitted = True
             self._commons.admission.authenticate(self.address)
             self._ws.max_message_size = self._commons.service.settings.max_frame_bytes
+
+    @property
+    def user(self) -> UUID:
+        """Whose it is, once it has a session."""
+        assert self.session
+        return self.session.user
+
+    @property
+    def is_closed(self) -> bool:
+        return self._state is _CLOSED
 
     # Sending.
 

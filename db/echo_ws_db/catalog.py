@@ -46,19 +46,24 @@ JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 UNION ALL
 SELECT 'constraint', r.name, c.conname, pg_get_constraintdef(c.oid),
-    ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)), true
+    ARRAY(
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey) ORDER BY a.attname
+    ), true
 FROM relation r
 JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('p', 'u', 'f', 'c', 'x')
 UNION ALL
-SELECT 'index', r.name, i.indexrelid::regclass::text,
+SELECT 'index', r.name, c.relname,
     pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END,
     ARRAY(
         SELECT a.attname::text FROM pg_depend d
         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
         WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = r.oid AND d.refobjsubid > 0
+        ORDER BY a.attname
     ), i.indisunique
 FROM relation r
 JOIN pg_index i ON i.indrelid = r.oid
+JOIN pg_class c ON c.oid = i.indexrelid
 WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x'))
 UNION ALL
 SELECT 'trigger', r.name, t.tgname,

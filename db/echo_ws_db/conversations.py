@@ -72,3 +72,7 @@ async def participants(db: Database, conversation: UUID) -> list[ParticipantRow]
 
 async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:
     return bool(await db.fetchval(SQL.ever_member, conversation, viewer))
+
+
+async def may_post(db: Database, conversation: UUID, viewer: UUID) -> bool:
+    return bool(await db.fetchval(SQL.may_post, conversation, viewer))

@@ -83,3 +83,9 @@ ORDER BY p.display_name, m.user_id
 SELECT EXISTS (
     SELECT FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
     WHERE m.conversation_id = $1 AND m.user_id = $2)
+
+-- name: may_post(conversation, viewer) -> bool
+-- Whether the viewer is a member who may post.
+SELECT EXISTS (
+    SELECT FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL AND m.role <> 'reader' AND NOT m.silenced)

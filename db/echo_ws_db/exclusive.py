@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
@@ -40,7 +41,7 @@ async def connected(url: str) -> AsyncIterator[Connection]:
     try:
         connection = await asyncpg.connect(url, timeout=10, server_settings=_SETTINGS)
     except (*_FAILURES, ValueError) as error:
-        raise MigrationError(f"cannot connect to PostgreSQL: {_one_line(error)}") from error
+        raise MigrationError(f"cannot connect to PostgreSQL at {_place(url)}: {_one_line(error)}") from error
     try:
         await check_version(connection)
         yield connection
@@ -100,6 +101,8 @@ async def give_way(connection: Connection, name: str, change: Callable[[], Await
 
 async def execute(connection: Connection, name: str, script: Script) -> None:
     """Run a whole script in one simple query, which needs no splitting and no parameters."""
+    if script.is_empty:
+        return  # asyncpg trips over a query without a statement
     try:
         await connection.execute(script.sql)
     except asyncpg.LockNotAvailableError:
@@ -108,6 +111,12 @@ async def execute(connection: Connection, name: str, script: Script) -> None:
         position = getattr(error, "position", None)  # in characters, from 1
         line = f" in line {script.first_line + script.sql[: int(position)].count(chr(10))}" if position else ""
         raise MigrationError(f"{name} failed{line}: {_one_line(error)}") from error
+
+
+def _place(url: str) -> str:
+    """Return where a URL points to, without the user and password in it."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["its default place"])[0]
 
 
 def _one_line(error: BaseException) -> str:

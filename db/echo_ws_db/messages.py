@@ -59,12 +59,10 @@ class MessageRow(NamedTuple):
     created_at: datetime
 
 
-async def send(
-    db: Database, batch: Sequence[NewMessage], *, tracked_members: int, wait: bool, timeout: float
-) -> list[SendRow]:
+async def send(db: Database, batch: Sequence[NewMessage], *, tracked_members: int, wait: bool) -> list[SendRow]:
     """Write a batch; the ids in it are distinct. With ``wait``, wait for locked heads up to ``lock_timeout``."""
     columns = [list(column) for column in zip(*batch, strict=True)]
-    return as_rows(SendRow, await db.fetch(SQL.send, *columns, tracked_members, wait, timeout=timeout))
+    return as_rows(SendRow, await db.fetch(SQL.send, *columns, tracked_members, wait))
 
 
 async def tell(db: Database, conversations: Sequence[UUID]) -> None:

@@ -29,7 +29,7 @@ async def up(
     url: str, *, on_step: OnStep | None = None, release: Release | None = None, deadline_s: float = 300
 ) -> None:
     """Apply what is pending and put this release's SQL functions in place, after waiting for others who do the same."""
-    release, on_step = release or read(), on_step or _say_nothing
+    release, on_step = release or read(), _say_nothing if on_step is None else on_step
     async with connected(url) as connection:
         await wait_until_alone(connection, deadline_s, lambda holder: on_step(f"waiting for {holder}", 0))
         await ledger.create(connection)
@@ -54,7 +54,7 @@ async def down(
     deadline_s: float = 300,
 ) -> None:
     """Undo the last ``steps`` migrations, and drop the SQL functions, which the next ``up`` makes anew."""
-    release, on_step = release or read(), on_step or _say_nothing
+    release, on_step = release or read(), _say_nothing if on_step is None else on_step
     async with connected(url) as connection:
         await wait_until_alone(connection, deadline_s, lambda holder: on_step(f"waiting for {holder}", 0))
         state = await ledger.read(connection)

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL."""
+"""Connections to PostgreSQL, and what can go wrong on them. Only this package imports asyncpg."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -6,35 +6,46 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from msgspec import json
 
-# What may be answered by asking the same again, because nothing was done.
-UNREACHABLE = (
-    OSError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.exceptions.ConnectionDoesNotExistError,
-    asyncpg.InterfaceError,
-)
-NOT_DONE = (
+
+class StoreError(Exception):
+    """A statement did not succeed."""
+
+
+class Unavailable(StoreError):
+    """Nothing was done; ask again a little later."""
+
+
+class NoVerdict(StoreError):
+    """The statement was sent and no answer came: it may have been carried out, or may still be."""
+
+
+class Failed(StoreError):
+    """PostgreSQL refused the statement for good; nothing was done."""
+
+
+_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.TooManyConnectionsError)
+_NOT_DONE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
-# What leaves it open whether the statement was carried out.
-NO_VERDICT = (
+_NO_VERDICT = (
+    OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
     asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
 )
-
 
 # asyncpg's classes are generic in its stubs only.
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
+    _Pool = asyncpg.Pool[asyncpg.Record]
 else:
     _Connection = asyncpg.Connection
+    _Pool = asyncpg.Pool
 
 
 class Connection(_Connection):
@@ -44,6 +55,65 @@ class Connection(_Connection):
         return ""
 
 
+class Store:
+    """A pool whose every call ends in time, and in an answer, ``Unavailable``, ``NoVerdict`` or ``Failed``."""
+
+    def __init__(self, pool: _Pool, *, acquire_timeout: float, statement_timeout: float) -> None:
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout
+        # PostgreSQL cancels first; this is for one that hangs. asyncpg's own timeout would wait for it twice.
+        self._guard = statement_timeout + 1
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        rows: list[Any] = await self._run("fetch", sql, args)
+        return rows
+
+    async def fetchrow(self, sql: str, *args: object) -> Any:
+        return await self._run("fetchrow", sql, args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        return await self._run("fetchval", sql, args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        status: str = await self._run("execute", sql, args)
+        return status
+
+    @property
+    def idle(self) -> int:
+        """How many connections are free."""
+        return self._pool.get_idle_size()
+
+    @property
+    def size(self) -> int:
+        """How many connections are open."""
+        return self._pool.get_size()
+
+    async def close(self) -> None:
+        """Close the connections: within a second in good order, else at once."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 1)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _run(self, method: str, sql: str, args: tuple[object, ...]) -> Any:
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+        except (TimeoutError, *_UNREACHABLE) as error:
+            raise Unavailable(str(error) or "no connection to PostgreSQL is free") from error
+        try:
+            async with asyncio.timeout(self._guard):
+                return await getattr(connection, method)(sql, *args)
+        except _NOT_DONE as error:
+            raise Unavailable(str(error)) from error
+        except (TimeoutError, *_NO_VERDICT) as error:
+            connection.terminate()
+            raise NoVerdict(str(error) or "PostgreSQL does not answer") from error
+        except asyncpg.PostgresError as error:
+            raise Failed(f"{error.sqlstate}: {error}") from error
+        finally:
+            await self._pool.release(connection)
+
+
 async def _set_up(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=lambda value: json.encode(value).decode(), decoder=json.decode
@@ -51,33 +121,37 @@ async def _set_up(connection: Any) -> None:
 
 
 async def connect(
-    url: str, *, size: int, statement_timeout_ms: int = 3000, application: str = "echo-ws"
-) -> "asyncpg.Pool[asyncpg.Record]":
-    """Open a pool of exactly ``size`` connections, which keep every statement prepared, and run in UTC."""
-    pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-        url,
-        min_size=min(size, 2),
-        max_size=size,
-        max_inactive_connection_lifetime=0,
-        max_cached_statement_lifetime=0,
-        connection_class=Connection,
-        timeout=5,
-        init=_set_up,
-        server_settings={
-            "application_name": application,
-            "timezone": "UTC",
-            "jit": "off",
-            "statement_timeout": str(statement_timeout_ms),
-            "lock_timeout": "2000",
-            "idle_in_transaction_session_timeout": "10000",
-        },
-    )
-    return pool
+    url: str,
+    *,
+    size: int,
+    acquire_timeout: float = 1,
+    statement_timeout: float = 3,
+    application: str = "echo-ws",
+) -> Store:
+    """Open a pool of up to ``size`` connections, which keep every statement prepared, and run in UTC. Seconds.
 
-
-async def close(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    """Close the pool: within a second in good order, else at once."""
+    Raises:
+        Unavailable: the server cannot be reached; the message says why.
+    """
     try:
-        await asyncio.wait_for(pool.close(), 1)
-    except TimeoutError:
-        pool.terminate()
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            max_inactive_connection_lifetime=0,
+            max_cached_statement_lifetime=0,
+            connection_class=Connection,
+            timeout=5,
+            init=_set_up,
+            server_settings={
+                "application_name": application,
+                "timezone": "UTC",
+                "jit": "off",
+                "statement_timeout": str(int(statement_timeout * 1000)),
+                "lock_timeout": "2000",
+                "idle_in_transaction_session_timeout": "10000",
+            },
+        )
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
+    return Store(pool, acquire_timeout=acquire_timeout, statement_timeout=statement_timeout)

@@ -12,6 +12,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d+)_\w+")
 _SECTION = re.compile(r"^-- *migrate:(up|down)\b(.*)$", re.MULTILINE)
 _OPTION = re.compile(r"(\w+):(\w+)")
+_COMMENT = re.compile(r"--.*")
 _TABLE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+\.\w+)", re.MULTILINE)
 _FUNCTION = re.compile(r"^CREATE OR REPLACE (?:FUNCTION|PROCEDURE) (\w+\.\w+)", re.MULTILINE)
 
@@ -28,6 +29,10 @@ class Script(NamedTuple):
     @property
     def is_transactional(self) -> bool:
         return self.options.get("transaction") != "false"
+
+    @property
+    def is_empty(self) -> bool:
+        return not _COMMENT.sub("", self.sql).strip()
 
     @property
     def tables(self) -> list[str]:

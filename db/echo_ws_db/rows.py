@@ -1,12 +1,15 @@
 """How rows become structs, and what a statement that was refused raises."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-import asyncpg
+if TYPE_CHECKING:
+    import asyncpg
 
-Database: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
-"""What statements run on: a pool, or one of its connections."""
+    from .pool import Store
+
+Database: TypeAlias = "Store | asyncpg.Connection[asyncpg.Record]"
+"""What statements run on: a pool, or a single connection."""
 
 Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "busy"]
 

@@ -1,7 +1,7 @@
 """The SQL files of this package: constant text, one named block a statement.
 
-A block begins with ``-- name: edit(conversation, message) -> MessageRow`` (a statement, called by the function of the same
-name in the module beside the file) or with ``-- function: messages.edit`` (a PostgreSQL function, put in place by
+A block begins with ``-- name: edit(conversation, message) -> MessageRow`` (a statement, called by the function of the
+same name in the module beside the file) or with ``-- function: messages.edit`` (a PostgreSQL function, put in place by
 ``echo-ws migrate up``).
 """
 

@@ -4,6 +4,13 @@
 -- added to a table of the reference is nullable or has a default: a service that knows only the reference goes on
 -- reading and writing, and the triggers below number what it writes.
 
+CREATE TABLE messages.epoch (
+    is_only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (is_only_row),
+    epoch UUID NOT NULL DEFAULT gen_random_uuid()
+);
+COMMENT ON TABLE messages.epoch IS 'The identity of the data: a restore from backup changes it, and clients start over';
+INSERT INTO messages.epoch DEFAULT VALUES;
+
 CREATE TABLE messages.heads (
     conversation_id UUID PRIMARY KEY REFERENCES messages.conversations(id) ON DELETE CASCADE,
     last_seq BIGINT NOT NULL DEFAULT 0,
@@ -332,4 +339,4 @@ DROP FUNCTION messages.sync_members, messages.open_conversation, messages.key_di
 DROP VIEW messages.snapshots CASCADE;
 ALTER TABLE messages.conversations DROP COLUMN rev, DROP COLUMN direct_key;
 ALTER TABLE messages.messages DROP COLUMN seq, DROP COLUMN rev;
-DROP TABLE messages.erased, messages.members, users.heads, messages.heads CASCADE;
+DROP TABLE messages.epoch, messages.erased, messages.members, users.heads, messages.heads CASCADE;

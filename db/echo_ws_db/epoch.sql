@@ -1,0 +1,5 @@
+-- The identity of the data: revs are compared within one epoch only.
+
+-- name: current() -> str
+-- The epoch in force. It differs in every database and changes after a restore.
+SELECT epoch::text FROM messages.epoch

@@ -1,0 +1,195 @@
+"""The broker on Redis pub/sub. The only module that imports redis."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import redis.asyncio as redis
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from .base import Hear, Resync
+
+log = structlog.get_logger(__name__)
+
+MAX_QUEUED = 10_000
+"""Payloads that wait while Redis is slow or away; the sweep repairs what is dropped beyond."""
+
+MAX_BATCH = 500
+"""Payloads in one pipeline, and channels in one command."""
+
+BEAT_S = 1.0
+"""Seconds between beats that a worker sends itself through Redis …"""
+
+SILENCE_S = 3.0
+"""… and without one, until the connection is given up: pub/sub can hang without an error."""
+
+LONGEST_PAUSE_S = 1.0
+"""Seconds between attempts to reach a Redis that is away, at most."""
+
+OLDEST_VERSION = 7
+
+AWAY = (RedisError, OSError, TimeoutError)
+
+
+class RedisUnavailable(Exception):
+    """Redis cannot be reached, or is too old; the message says which."""
+
+
+def _client(url: str, *, socket_timeout: float | None = 2) -> "redis.Redis":
+    """Return a client that never repeats a command by itself: a PUBLISH would go out twice."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=2,
+        socket_timeout=socket_timeout,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+async def check(url: str) -> str:
+    """Return the version of the Redis at ``url``.
+
+    Raises:
+        RedisUnavailable: it does not answer, or is older than 7.
+    """
+    try:
+        async with _client(url) as client:
+            version = str((await client.info("server"))["redis_version"])
+    except (*AWAY, ValueError) as error:
+        raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
+    if int(version.partition(".")[0]) < OLDEST_VERSION:
+        raise RedisUnavailable(f"Redis {version} is too old: version {OLDEST_VERSION} or later is needed")
+    return version
+
+
+async def publish_once(url: str, channel: str, payload: bytes) -> None:
+    """Publish one payload from outside a worker: a command-line tool."""
+    try:
+        async with _client(url) as client:
+            await client.publish(channel, payload)
+    except AWAY as error:
+        raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
+
+
+class RedisBroker:
+    """Two connections: one publishes in pipelines, one is subscribed. Each is made anew when it fails."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._channels: set[str] = set()
+        self._asked: dict[str, bool] = {}
+        self._asking = asyncio.Event()
+        self._queue: deque[tuple[str, bytes]] = deque(maxlen=MAX_QUEUED)
+        self._publishing = asyncio.Event()
+        self._canary = f"echo:canary:{os.urandom(8).hex()}"
+        self._heard_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_connected = False
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    async def start(self, hear: Hear, resync: Resync) -> None:
+        self._hear, self._resync = hear, resync
+        self._tasks = [asyncio.create_task(_for_ever(work)) for work in (self._publish, self._listen)]
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 1
+        while self._queue and self.is_connected and loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def subscribe(self, channel: str) -> None:
+        self._channels.add(channel)
+        self._ask(channel, is_on=True)
+
+    def unsubscribe(self, channel: str) -> None:
+        self._channels.discard(channel)
+        self._ask(channel, is_on=False)
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        self._queue.append((channel, payload))
+        self._publishing.set()
+
+    def _ask(self, channel: str, *, is_on: bool) -> None:
+        self._asked[channel] = is_on
+        self._asking.set()
+
+    async def _publish(self) -> None:
+        async with _client(self._url) as client:
+            while True:
+                await self._publishing.wait()
+                self._publishing.clear()
+                while self._queue:
+                    pipeline = client.pipeline(transaction=False)
+                    for _ in range(min(len(self._queue), MAX_BATCH)):
+                        pipeline.publish(*self._queue.popleft())  # gone if this fails: pub/sub is at most once
+                    await pipeline.execute()
+
+    async def _listen(self) -> None:
+        async with _client(self._url, socket_timeout=None) as client, client.pubsub() as pubsub:
+            await pubsub.subscribe(self._canary)
+            self._asked = dict.fromkeys(self._channels, True)
+            self._asking.set()
+            self._heard_at = asyncio.get_running_loop().time()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._read(pubsub))
+                    group.create_task(self._subscribe(pubsub))
+                    group.create_task(self._watch())
+            finally:
+                self.is_connected = False
+
+    async def _read(self, pubsub: Any) -> None:
+        async for message in pubsub.listen():
+            channel = message["channel"].decode()
+            if channel == self._canary:
+                self._heard_at = asyncio.get_running_loop().time()
+                self.is_connected = True
+            elif message["type"] == "message":
+                self._hear(channel, message["data"])
+            elif message["type"] == "subscribe":
+                self._resync((channel,))
+
+    async def _subscribe(self, pubsub: Any) -> None:
+        """Ask for channels, many in one command; what was asked and taken back meanwhile is not asked at all."""
+        while True:
+            await self._asking.wait()
+            self._asking.clear()
+            asked, self._asked = self._asked, {}
+            for is_on, command in ((True, pubsub.subscribe), (False, pubsub.unsubscribe)):
+                channels = [channel for channel, wanted in asked.items() if wanted is is_on]
+                for start in range(0, len(channels), MAX_BATCH):
+                    await command(*channels[start : start + MAX_BATCH])
+
+    async def _watch(self) -> None:
+        """Beat, and give the connection up when the beats do not come back."""
+        while True:
+            self.publish(self._canary, b"")
+            await asyncio.sleep(BEAT_S)
+            if asyncio.get_running_loop().time() - self._heard_at > SILENCE_S:
+                raise TimeoutError("Redis has gone silent")
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Run ``work`` again whenever it fails, logging that Redis went away once, not at every attempt."""
+    pause = 0.05
+    while True:
+        started = asyncio.get_running_loop().time()
+        try:
+            await work()
+        except* AWAY as errors:
+            if asyncio.get_running_loop().time() - started > SILENCE_S:
+                pause = 0.05
+                log.warning("redis_away", work=work.__name__, error=str(errors.exceptions[0]))
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)

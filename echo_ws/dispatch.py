@@ -1,0 +1,110 @@
+"""From a command to its handler, and from what the handler does to a reply."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
+
+import structlog
+from echo_ws_db.pool import Store
+from echo_ws_protocol.codec import Codec
+from echo_ws_protocol.commands import Command
+from echo_ws_protocol.events import Conversation, Event, Member, Message
+from echo_ws_protocol.replies import Reply
+from msgspec import Raw, Struct
+
+from .errors import EchoError, as_echo_error
+from .feed import Feed
+from .hub import Channel
+from .metrics import Metrics
+from .session import Session
+from .writer import Writer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers work with: one of each for a worker."""
+
+    store: Store
+    writer: Writer
+    feed: Feed
+    metrics: Metrics
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who asks, and what a handler may use to answer."""
+
+    session: Session
+    services: Services
+
+    @property
+    def user(self) -> UUID:
+        return self.session.user
+
+    @property
+    def db(self) -> Store:
+        return self.services.store
+
+    @property
+    def writer(self) -> Writer:
+        return self.services.writer
+
+    @property
+    def now(self) -> float:
+        return self.services.clock()
+
+    def publish(self, event: Message | Conversation | Member) -> None:
+        """Tell everybody in the conversation of a change that is committed. Never waits."""
+        self.services.feed.publish(event)
+
+    def mention(self, conversation: UUID, event: Event) -> None:
+        """Tell the others in the conversation something momentary. Never waits."""
+        self.services.feed.mention(conversation, event, self.user)
+
+    def poke(self, user: UUID) -> None:
+        """Let the user's connections look for what changed for them. Never waits."""
+        self.services.feed.poke(Channel("u", user))
+
+
+C = TypeVar("C", bound=Command[Any])
+R = TypeVar("R", bound=Struct)
+Handler: TypeAlias = Callable[[Context, C], Awaitable[R]]
+
+HANDLERS: dict[type[Command[Any]], Handler[Any, Any]] = {}
+"""Every command's handler; a test holds that none is missing."""
+
+
+def handles(command: type[C]) -> Callable[[Handler[C, R]], Handler[C, R]]:
+    """Make the decorated coroutine the handler of ``command``."""
+
+    def register(handler: Handler[C, R]) -> Handler[C, R]:
+        HANDLERS[command] = handler
+        return handler
+
+    return register
+
+
+async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply:
+    """Run a command and return its reply, whatever happens."""
+    metrics, op = context.services.metrics, type(command).__struct_config__.tag
+    started = context.now
+    try:
+        result = await HANDLERS[type(command)](context, command)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001  # no error may leave a command without an answer
+        failed = as_echo_error(error) or _unforeseen(error, op)
+        metrics.command(op, failed.code, context.now - started)
+        return Reply(command.id, error=failed.failure())
+    metrics.command(op, "ok", context.now - started)
+    return Reply(command.id, ok=Raw(codec.encode(result)))
+
+
+def _unforeseen(error: Exception, op: object) -> EchoError:
+    log.error("command_failed", op=op, exc_info=error)
+    return EchoError("a fault of the server; it is logged")

@@ -1,0 +1,101 @@
+"""What a handler raises, and what the client is told. The docstring of an error is its message."""
+
+from typing import ClassVar
+
+from echo_ws_db.pool import NoVerdict, Unavailable
+from echo_ws_db.rows import Refusal, Refused
+from echo_ws_protocol.errors import ErrorCode
+from echo_ws_protocol.replies import Failure
+from echo_ws_protocol.types import Outcome
+
+
+class EchoError(Exception):
+    """A fault of the server; it is logged."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+    outcome: ClassVar[Outcome] = "rejected"
+
+    def __init__(self, message: str = "", *, field: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip().rstrip(".").lower())
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+
+    def failure(self) -> Failure:
+        return Failure(self.code, self.outcome, str(self), self.field, self.retry_after_ms)
+
+
+class BadField(EchoError):
+    """A field has a value that does not go with the others."""
+
+    code = ErrorCode.BAD_FIELD
+
+
+class Unauthenticated(EchoError):
+    """Start a session first."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
+class AlreadyAuthenticated(EchoError):
+    """A session was started on this connection before."""
+
+    code = ErrorCode.ALREADY_AUTHENTICATED
+
+
+class NotFound(EchoError):
+    """It does not exist, or you may not see it."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class Forbidden(EchoError):
+    """You may not do this."""
+
+    code = ErrorCode.FORBIDDEN
+
+
+class IdConflict(EchoError):
+    """The id is in use; choose another."""
+
+    code = ErrorCode.ID_CONFLICT
+
+
+class Busy(EchoError):
+    """Not done; try again after the time given."""
+
+    code = ErrorCode.BUSY
+    outcome = "retry"
+
+    def __init__(self, message: str = "", *, retry_after_ms: int = 500) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
+
+
+class Unknown(EchoError):
+    """No verdict came back from the database; ask again with the same id."""
+
+    code = ErrorCode.UNKNOWN
+    outcome = "unknown"
+
+
+REFUSALS: dict[Refusal, type[EchoError]] = {
+    "not_found": NotFound,
+    "forbidden": Forbidden,
+    "id_conflict": IdConflict,
+    "bad_reply": NotFound,
+    "busy": Busy,
+}
+
+
+def as_echo_error(error: Exception) -> EchoError | None:
+    """Return what the client is told of ``error``, or None for one that nobody foresaw."""
+    match error:
+        case EchoError():
+            return error
+        case Refused(outcome=outcome):
+            return REFUSALS[outcome]()
+        case Unavailable():
+            return Busy()
+        case NoVerdict():
+            return Unknown()
+        case _:
+            return None

@@ -1,0 +1,124 @@
+"""Rows as the events that clients get: a thing as it now is, with nothing per viewer in it."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from msgspec import Struct, json
+
+from echo_ws_db.changes import MembershipRow
+from echo_ws_db.messages import MessageRow
+from echo_ws_protocol.events import Conversation, Member, Membership, Message
+from echo_ws_protocol.types import ConversationType, Role
+
+
+class MessageBody(Struct):
+    """A row of ``messages.snapshots`` as JSON."""
+
+    id: UUID
+    conversation_id: UUID
+    seq: int
+    rev: int
+    from_user_id: UUID
+    type: str
+    content: str
+    reply_to_id: UUID | None
+    edited: bool
+    deleted: bool
+    metadata: dict[str, object] | None
+    reactions: dict[str, int] | None
+    created_at: datetime
+
+
+class ConversationBody(Struct):
+    """A row of ``messages.conversations`` as JSON, as far as it is told."""
+
+    id: UUID
+    rev: int
+    type: ConversationType
+    created_at: datetime
+    name: str | None
+    created_by: UUID | None
+    deleted_at: datetime | None
+
+
+class MemberBody(Struct):
+    """A row of ``messages.members`` as JSON, as far as it is told."""
+
+    conversation_id: UUID
+    user_id: UUID
+    rev: int
+    role: Role
+    silenced: bool
+    left_seq: int | None
+
+
+def utc(time: datetime) -> datetime:
+    """Return a timestamp of the database, which has no zone, as what it is."""
+    return time.replace(tzinfo=UTC)
+
+
+def as_message(row: MessageRow | MessageBody) -> Message:
+    return Message(
+        conversation=row.conversation_id,
+        message=row.id,
+        seq=row.seq,
+        rev=row.rev,
+        sender=row.from_user_id,
+        type=row.type,
+        content=row.content,
+        created_at=utc(row.created_at),
+        reply_to=row.reply_to_id,
+        edited=row.edited,
+        deleted=row.deleted,
+        metadata=row.metadata,
+        reactions=row.reactions,
+    )
+
+
+def as_conversation(row: ConversationBody) -> Conversation:
+    return Conversation(
+        conversation=row.id,
+        rev=row.rev,
+        type=row.type,
+        created_at=utc(row.created_at),
+        name=row.name,
+        created_by=row.created_by,
+        deleted=row.deleted_at is not None,
+    )
+
+
+def as_member(row: MemberBody) -> Member:
+    return Member(
+        conversation=row.conversation_id,
+        rev=row.rev,
+        user=row.user_id,
+        role=row.role,
+        silenced=row.silenced,
+        left=row.left_seq is not None,
+    )
+
+
+def as_membership(row: MembershipRow) -> Membership:
+    """Return the event of a row that has a membership."""
+    assert row.conversation_id
+    assert row.user_rev
+    return Membership(
+        conversation=row.conversation_id,
+        rev=row.user_rev,
+        role=row.role,  # type: ignore[arg-type]  # the table's check constraint
+        silenced=bool(row.silenced),
+        left=bool(row.has_left),
+    )
+
+
+_FROM_BODY = {
+    "message": (json.Decoder(MessageBody), as_message),
+    "conversation": (json.Decoder(ConversationBody), as_conversation),
+    "member": (json.Decoder(MemberBody), as_member),
+}
+
+
+def from_body(kind: str, body: str) -> Message | Conversation | Member:
+    """Return the event of a changed row, from its JSON."""
+    decoder, convert = _FROM_BODY[kind]
+    return convert(decoder.decode(body))  # type: ignore[no-any-return, operator]  # a pair in the table fits itself

@@ -1,0 +1,314 @@
+"""Fan-out: this worker's own commits and what others publish go into streams, and what is due to the listeners.
+
+The feed is the shell around the pure ``hub`` and ``stream``: it talks to the broker, reads from the database what a
+stream misses (a hole, a fresh subscription, the sweep), and never makes a publisher wait.
+"""
+
+import asyncio
+import random
+import struct
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from uuid import UUID
+
+import structlog
+
+from echo_ws_db import changes
+from echo_ws_db.changes import ChangeRow, MembershipRow, PlaceRow
+from echo_ws_db.pool import Store, StoreError
+from echo_ws_protocol.codec import JSON
+from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message
+
+from .broker import Broker
+from .events import as_membership, from_body
+from .frame import Frame, payload_of
+from .hub import Change, Channel, Hub, Kind, Listener, Topic
+from .metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 0.05
+"""Seconds that a hole may fill by itself before the database is asked: commits of two workers cross on the way."""
+
+PAGE = 200
+"""Changes read at once."""
+
+SWEEP_CHUNK = 1000
+AT_ONCE = 4
+"""Repairs that run at the same time, so that sends are never starved."""
+
+_HEAD = struct.Struct("!BBQ16s")
+_VERSION = 1
+_NOBODY = bytes(16)
+_KNOWN = frozenset(map(int, Kind))
+_KINDS: dict[type[Event], Kind] = {
+    Message: Kind.MESSAGE,
+    Conversation: Kind.CONVERSATION,
+    Member: Kind.MEMBER,
+    Membership: Kind.MEMBERSHIP,
+}
+
+
+def name_of(channel: Channel) -> str:
+    """Return the channel's name in Redis."""
+    return f"echo:{channel.kind}:{channel.id}"
+
+
+def pack(change: Change) -> bytes:
+    """Return a change as workers send it to each other: a short head, then the very frame that clients get."""
+    actor = change.actor.bytes if change.actor else _NOBODY
+    return _HEAD.pack(_VERSION, change.kind, change.rev, actor) + change.frame.json
+
+
+def unpack(payload: bytes) -> Change:
+    """Return the change in another worker's payload; a kind that is newer than this worker is a poke.
+
+    Raises:
+        struct.error: it is too short to be one.
+    """
+    version, kind, rev, actor = _HEAD.unpack_from(payload)
+    is_known = version == _VERSION and kind in _KNOWN
+    frame = Frame(payload[_HEAD.size :])
+    return Change(rev, Kind(kind) if is_known else Kind.POKE, frame, None if actor == _NOBODY else UUID(bytes=actor))
+
+
+def change_of(event: Message | Conversation | Member | Membership) -> Change:
+    return Change(event.rev, _KINDS[type(event)], Frame.of(event))
+
+
+class Feed:
+    """What the people connected to this worker hear."""
+
+    def __init__(self, store: Store, broker: Broker, hub: Hub, metrics: Metrics, *, sweep_s: float) -> None:
+        self._store = store
+        self._broker = broker
+        self._hub = hub
+        self._metrics = metrics
+        self._sweep_s = sweep_s
+        self._names: dict[str, Channel] = {}
+        self._others: dict[str, Callable[[bytes], None]] = {}
+        self._repairing: set[Channel] = set()
+        self._stale: set[Channel] = set()
+        self._stale_arrived = asyncio.Event()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        await self._broker.start(self._hear, self._resync)
+        self._spawn(self._sweep())
+        self._spawn(self._check_stale())
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._broker.close()
+
+    def listen(self, name: str, hear: Callable[[bytes], None]) -> None:
+        """Call ``hear`` with what is published on a channel of Redis that is neither a conversation nor a user."""
+        self._others[name] = hear
+        self._broker.subscribe(name)
+
+    # -- who hears
+
+    async def attach(self, listener: Listener) -> None:
+        """Let a connection hear its user's conversations: whatever is committed from now on reaches it."""
+        own = Channel("u", listener.user)
+        places = await changes.places(self._store, listener.user)
+        while (topic := self._hub.topics.get(own)) and topic.stream.rev > _own_rev(places):
+            places = await changes.places(self._store, listener.user)  # a membership changed since they were read
+        for conversation, rev in places:
+            self._join(listener, Channel("c", conversation) if conversation else own, rev)
+
+    def detach(self, listener: Listener) -> None:
+        for channel in self._hub.disconnect(listener):
+            self._unsubscribe(channel)
+
+    def _join(self, listener: Listener, channel: Channel, rev: int) -> None:
+        if self._hub.join(listener, channel, rev):
+            name = name_of(channel)
+            self._names[name] = channel
+            self._broker.subscribe(name)
+        self._repair_if_behind(self._hub.topics[channel])
+
+    def _leave(self, listener: Listener, channel: Channel) -> None:
+        if self._hub.leave(listener, channel):
+            self._unsubscribe(channel)
+
+    def _unsubscribe(self, channel: Channel) -> None:
+        name = name_of(channel)
+        self._names.pop(name, None)
+        self._broker.unsubscribe(name)
+
+    # -- what is said
+
+    def publish(self, event: Message | Conversation | Member) -> None:
+        """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
+        self._publish(Channel("c", event.conversation), change_of(event))
+
+    def mention(self, conversation: UUID, event: Event, actor: UUID) -> None:
+        """Tell the others in the conversation something momentary."""
+        self._publish(Channel("c", conversation), Change(0, Kind.MOMENTARY, Frame.of(event), actor))
+
+    def poke(self, channel: Channel) -> None:
+        """Let every worker ask the database what changed in a channel."""
+        self._publish(channel, Change(0, Kind.POKE, Frame(b"")))
+
+    def _publish(self, channel: Channel, change: Change) -> None:
+        self._take(channel, change)
+        self._broker.publish(name_of(channel), pack(change))
+
+    def _hear(self, name: str, payload: bytes) -> None:
+        channel = self._names.get(name)
+        if channel is None:
+            if hear := self._others.get(name):
+                hear(payload)
+            return
+        try:
+            self._take(channel, unpack(payload))
+        except (struct.error, ValueError):
+            log.warning("payload_broken", channel=name, size=len(payload))
+
+    def _take(self, channel: Channel, change: Change) -> None:
+        topic = self._hub.topics.get(channel)
+        if topic is None:
+            return
+        if change.kind is Kind.MOMENTARY:
+            self._metrics.fanout(topic.mention(change))
+        elif change.kind is Kind.POKE:
+            self._recheck((channel,))
+        else:
+            self._deliver(topic, topic.stream.offer(change.rev, change))
+            if topic.stream.is_behind:
+                asyncio.get_running_loop().call_later(PATIENCE_S, self._repair_if_behind, topic)
+
+    def _deliver(self, topic: Topic, due: Iterable[Change]) -> None:
+        for change in due:
+            self._metrics.fanout(topic.deliver(change))
+            if change.kind is Kind.MEMBER:
+                self._follow_member(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
+            elif change.kind is Kind.CONVERSATION:
+                self._follow_conversation(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
+
+    def _follow_member(self, topic: Topic, member: object) -> None:
+        assert isinstance(member, Member)
+        for listener in self._hub.connections_of(member.user):
+            if member.left:
+                self._leave(listener, topic.channel)
+            else:
+                self._join(listener, topic.channel, member.rev)
+
+    def _follow_conversation(self, topic: Topic, conversation: object) -> None:
+        if isinstance(conversation, Conversation) and conversation.deleted:
+            self._close(topic)
+
+    def _close(self, topic: Topic) -> None:
+        """Nobody hears a conversation that is gone."""
+        for listener in tuple(topic.listeners):
+            self._leave(listener, topic.channel)
+
+    # -- what was missed
+
+    def _resync(self, names: Iterable[str]) -> None:
+        """The broker delivers these from now on; what was said before may have been missed."""
+        self._recheck(channel for name in names if (channel := self._names.get(name)))
+
+    def _recheck(self, channels: Iterable[Channel]) -> None:
+        self._stale.update(channels)
+        self._stale_arrived.set()
+
+    async def _check_stale(self) -> None:
+        """Look where stale channels stand, many in one query."""
+        while True:
+            await self._stale_arrived.wait()
+            self._stale_arrived.clear()
+            stale, self._stale = self._stale, set()
+            await self._look(tuple(stale))
+
+    async def _sweep(self) -> None:
+        """Look where all channels stand, every now and then: pub/sub drops without a word."""
+        while True:
+            await asyncio.sleep(self._sweep_s * random.uniform(0.9, 1.1))  # noqa: S311  # so that workers do not beat in time
+            await self._look(tuple(self._hub.topics))
+
+    async def _look(self, channels: Sequence[Channel]) -> None:
+        for kind, heads in (("c", changes.conversation_heads), ("u", changes.user_heads)):
+            some = [channel for channel in channels if channel.kind == kind]
+            for start in range(0, len(some), SWEEP_CHUNK):
+                chunk = some[start : start + SWEEP_CHUNK]
+                try:
+                    rows = await heads(self._store, [channel.id for channel in chunk])
+                except StoreError as error:
+                    log.warning("sweep_failed", error=str(error))
+                    return
+                self._compare(chunk, dict(rows))
+
+    def _compare(self, channels: Iterable[Channel], heads: dict[UUID, int]) -> None:
+        """Repair what is behind; a conversation without a head has been deleted, row and all."""
+        for channel in channels:
+            topic = self._hub.topics.get(channel)
+            if topic is None:
+                continue
+            if channel.id in heads:
+                topic.stream.hear_of(heads[channel.id])
+                self._repair_if_behind(topic)
+            elif channel.kind == "c":
+                self._close(topic)
+
+    def _repair_if_behind(self, topic: Topic) -> None:
+        if topic.stream.is_behind and topic.channel not in self._repairing and topic.channel in self._hub.topics:
+            self._repairing.add(topic.channel)
+            self._spawn(self._repair(topic))
+
+    async def _repair(self, topic: Topic) -> None:
+        """Read what a stream misses, until it is no longer behind."""
+        catch_up = self._catch_up_conversation if topic.channel.kind == "c" else self._catch_up_user
+        try:
+            async with self._places:
+                while topic.stream.is_behind and topic.listeners:
+                    await catch_up(topic)
+        except StoreError as error:
+            log.warning("repair_failed", channel=name_of(topic.channel), error=str(error))  # the sweep tries again
+        finally:
+            self._repairing.discard(topic.channel)
+
+    async def _catch_up_conversation(self, topic: Topic) -> None:
+        rows = await changes.of_conversation(self._store, topic.channel.id, topic.stream.rev, PAGE)
+        if not rows:
+            self._close(topic)
+            return
+        found, up_to = changes_in(rows)
+        self._metrics.count("repaired", "conversation")
+        self._deliver(topic, topic.stream.fill(found, up_to))
+
+    async def _catch_up_user(self, topic: Topic) -> None:
+        rows = await changes.of_user(self._store, topic.channel.id, topic.stream.rev)
+        found = [(row.user_rev, row) for row in rows if row.user_rev]
+        fresh = {rev for rev, _ in found if rev > topic.stream.rev}
+        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], rows[0].last_rev)
+        for change in due:
+            self._metrics.fanout(topic.deliver(change))
+        for rev, row in found:
+            if rev in fresh and not row.has_left:
+                self._enter(topic, row)
+
+    def _enter(self, topic: Topic, row: MembershipRow) -> None:
+        """Let a user's connections hear a conversation that the user was added to."""
+        assert row.conversation_id
+        for listener in tuple(topic.listeners):
+            self._join(listener, Channel("c", row.conversation_id), row.conversation_rev or 0)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _own_rev(places: Sequence[PlaceRow]) -> int:
+    return next(rev for conversation, rev in places if conversation is None)
+
+
+def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:
+    """Return the changes of a page, and the rev up to which it is complete."""
+    found = [(row.rev, change_of(from_body(row.kind, row.body))) for row in rows if row.rev and row.kind and row.body]
+    is_full = len(rows) >= PAGE
+    return found, (found[-1][0] if is_full else rows[0].last_rev)

@@ -1,0 +1,22 @@
+from echo_ws_db import conversations
+from echo_ws_protocol.commands import TypingSet
+from echo_ws_protocol.events import Typing
+from echo_ws_protocol.replies import Done
+
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import NotFound
+
+EXPIRES_MS = 8000
+"""How long a sign of typing lasts without another."""
+
+
+@handles(TypingSet)
+async def set_typing(ctx: Context, command: TypingSet) -> Done:
+    if not await conversations.may_post(ctx.db, command.conversation, ctx.user):
+        raise NotFound
+    if ctx.session.may_tell_typing(command, ctx.now):
+        ctx.mention(
+            command.conversation,
+            Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS),
+        )
+    return Done()

@@ -1,0 +1,141 @@
+"""Who hears what, on this node.
+
+A *channel* is a counter that people listen to: a conversation's, or a user's own. While anybody connected to this node
+listens to one, the node keeps a ``Topic`` for it: the stream that puts its changes in order, and the listeners. Who hears
+a conversation changes only by a member change applied in rev order (and by connections that come and go).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
+
+from echo_ws_protocol.codec import Codec
+
+from .frame import Frame
+from .stream import Stream
+
+
+class Channel(NamedTuple):
+    """A conversation (``c``) or a user (``u``)."""
+
+    kind: Literal["c", "u"]
+    id: UUID
+
+
+class Listener(Protocol):
+    """A connection, as far as the hub is concerned."""
+
+    codec: Codec
+
+    @property
+    def user(self) -> UUID: ...
+
+    def write(self, wire: bytes, /) -> None: ...
+
+
+class Kind(IntEnum):
+    """What a change is about, without looking into its frame."""
+
+    POKE = 0
+    """Something changed; ask the database."""
+    MESSAGE = 1
+    CONVERSATION = 2
+    MEMBER = 3
+    MEMBERSHIP = 4
+    MOMENTARY = 5
+    """A receipt or typing: no rev, may be lost."""
+
+
+class Change(NamedTuple):
+    """Something that listeners are told: durable with a rev above 0, or momentary."""
+
+    rev: int
+    kind: Kind
+    frame: Frame
+    actor: UUID | None = None
+    """Who is not told, of a momentary change."""
+
+
+@dataclass(slots=True, eq=False)
+class Topic:
+    """A channel that somebody on this node listens to."""
+
+    channel: Channel
+    stream: Stream[Change]
+    listeners: dict[Listener, int] = field(default_factory=dict)
+    """Each listener, and the rev up to which it needs nothing from here."""
+
+    def deliver(self, change: Change) -> int:
+        """Write a durable change to everybody who is to hear it; return to how many."""
+        rev, frame = change.rev, change.frame
+        heard = 0
+        for listener, place in tuple(self.listeners.items()):
+            if place < rev:
+                listener.write(frame.wire(listener.codec))
+                heard += 1
+        return heard
+
+    def mention(self, change: Change) -> int:
+        """Write a momentary change to everybody but its actor; return to how many."""
+        heard = 0
+        for listener in tuple(self.listeners):
+            if listener.user != change.actor:
+                listener.write(change.frame.wire(listener.codec))
+                heard += 1
+        return heard
+
+
+class Hub:
+    """The topics of this node and who is connected to it."""
+
+    def __init__(self) -> None:
+        self.topics: dict[Channel, Topic] = {}
+        self._connected: dict[UUID, dict[Listener, list[Channel]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._connected.values()))
+
+    def __iter__(self) -> Iterator[Listener]:
+        for listeners in self._connected.values():
+            yield from listeners
+
+    def connections_of(self, user: UUID) -> tuple[Listener, ...]:
+        return tuple(self._connected.get(user, ()))
+
+    def join(self, listener: Listener, channel: Channel, rev: int) -> bool:
+        """Let ``listener`` hear what changes above ``rev``; return whether the channel is new to this node."""
+        topic = self.topics.get(channel)
+        is_new = topic is None
+        if topic is None:
+            topic = self.topics[channel] = Topic(channel, Stream(rev))
+        topic.stream.hear_of(rev)
+        if listener not in topic.listeners:
+            topic.listeners[listener] = rev
+            self._connected.setdefault(listener.user, {}).setdefault(listener, []).append(channel)
+        return is_new
+
+    def leave(self, listener: Listener, channel: Channel) -> bool:
+        """Let ``listener`` hear the channel no more; return whether that was the last one."""
+        topic = self.topics.get(channel)
+        if topic is None or topic.listeners.pop(listener, None) is None:
+            return False
+        self._connected[listener.user][listener].remove(channel)
+        return self._close_if_empty(topic)
+
+    def disconnect(self, listener: Listener) -> list[Channel]:
+        """Forget a listener; return the channels that nobody on this node hears any more."""
+        connections = self._connected.get(listener.user, {})
+        left = [self.topics[channel] for channel in connections.pop(listener, ())]
+        if not connections:
+            self._connected.pop(listener.user, None)
+        for topic in left:
+            del topic.listeners[listener]
+        return [topic.channel for topic in left if self._close_if_empty(topic)]
+
+    def _close_if_empty(self, topic: Topic) -> bool:
+        if topic.listeners:
+            return False
+        del self.topics[topic.channel]
+        return True

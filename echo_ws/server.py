@@ -1,0 +1,303 @@
+"""One worker: everything put together, started, and drained."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import structlog
+from echo_ws_db import epoch
+from echo_ws_db.pool import Store, StoreError, connect
+from echo_ws_protocol.codec import JSON, BadFrame
+from echo_ws_protocol.commands import Command, SessionStart
+from echo_ws_protocol.errors import CloseCode
+from echo_ws_protocol.events import Bye, Hello
+from echo_ws_protocol.replies import Done, Reply
+from msgspec import Raw
+
+from . import __version__, handlers
+from .broker import Broker, open_broker
+from .connection import Connection
+from .dispatch import Context, Services, answer
+from .errors import EchoError, as_echo_error
+from .feed import Feed
+from .http.app import app
+from .http.protocol import Listener, listen
+from .hub import Hub
+from .metrics import Metrics, sample
+from .session import Session, admit
+from .sessions import REVOKED, Sessions
+from .settings import Settings
+from .writer import Writer
+
+__all__ = ["Server", "handlers", "serve"]
+
+log = structlog.get_logger(__name__)
+
+DRAIN_STEP_S = 0.1
+MAX_COME_BACK_MS = 5000
+
+
+async def serve(settings: Settings, listener: socket.socket, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Serve on a bound socket until ``stop`` is set; then send everybody away in good order and return.
+
+    Raises:
+        Unavailable: PostgreSQL cannot be reached at the start.
+    """
+    server = await Server.start(settings, listener, metrics)
+    try:
+        await stop.wait()
+    finally:
+        await server.drain()
+
+
+class Server:
+    """What connections and HTTP requests are served by: the ``Service`` of ``connection``."""
+
+    def __init__(
+        self, settings: Settings, store: Store, lanes: Store, broker: Broker, metrics: Metrics, database: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.is_ready = False
+        self.metrics = metrics
+        self.store = store
+        self.broker = broker
+        self._lanes = lanes
+        self._epoch = database
+        self._hub = Hub()
+        self.feed = Feed(store, broker, self._hub, metrics, sweep_s=settings.sweep_ms / 1000)
+        self.writer = Writer(
+            lanes,
+            store,
+            metrics,
+            count=settings.writers,
+            batch_size=settings.batch_size,
+            tracked_members=settings.tracked_members,
+        )
+        self._connections: set[Connection] = set()
+        self.sessions = Sessions(store, settings, self._connections, loop.time)
+        self._services = Services(store, self.writer, self.feed, metrics, loop.time)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: Listener
+
+    @classmethod
+    async def start(cls, settings: Settings, sock: socket.socket, metrics: Metrics) -> "Server":
+        assert settings.database_url
+        assert settings.redis_url
+        open_pool = partial(
+            connect,
+            settings.database_url,
+            acquire_timeout=settings.acquire_timeout_ms / 1000,
+            statement_timeout=settings.statement_timeout_ms / 1000,
+        )
+        store = await open_pool(size=settings.pool_size)
+        lanes = await open_pool(size=settings.writers)
+        server = cls(settings, store, lanes, open_broker(settings.redis_url), metrics, await epoch.current(store))
+        await server._begin(sock)
+        return server
+
+    async def _begin(self, sock: socket.socket) -> None:
+        self.feed.listen(REVOKED, self.sessions.hear_revoked)
+        await self.feed.start()
+        self.writer.start()
+        self._spawn(self.sessions.watch())
+        self._spawn(sample(self.metrics))
+        self.metrics.probes.append(self._probe)
+        self._listener = await listen(
+            self, sock, app(self.health, lambda: self.is_ready, self.metrics, self.run_command)
+        )
+        self.is_ready = True
+
+    async def drain(self) -> None:
+        """Take no more connections, finish what is at work, tell everybody when to come back, and stop."""
+        self.is_ready = False
+        self._listener.close()
+        people = list(self._connections)
+        random.shuffle(people)
+        slice_size = max(1, round(len(people) * DRAIN_STEP_S / max(self.settings.drain_s / 2, DRAIN_STEP_S)))
+        for connection in people:
+            connection.send(Bye(after_ms=random.randrange(MAX_COME_BACK_MS)))  # noqa: S311
+        await self._finish_commands()
+        for start in range(0, len(people), slice_size):
+            for connection in people[start : start + slice_size]:
+                reason = f'{{"retry_after_ms":{random.randrange(MAX_COME_BACK_MS)}}}'  # noqa: S311
+                connection.close(CloseCode.DRAIN, reason)
+            await asyncio.sleep(DRAIN_STEP_S)
+        await self._listener.finish(2)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.writer.close()
+        await self.feed.close()
+        await asyncio.gather(self.store.close(), self._lanes.close())
+
+    async def _finish_commands(self) -> None:
+        """Wait for the sends at work, half the time there is to drain at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.drain_s / 2
+        while self.writer.waiting and loop.time() < deadline:
+            await asyncio.sleep(0.01)
+
+    # -- the service of connections
+
+    def opened(self, connection: Connection) -> None:
+        self.metrics.count("connections_opened")
+        if connection.bearer is not None:
+            connection.pause_reading()  # commands wait until it is known who asks
+            self._spawn(self._authenticate(connection, connection.bearer))
+
+    def received(self, connection: Connection, payload: bytes) -> None:
+        try:
+            command = connection.codec.decode_command(payload)
+            admit(connection.session, command, self._services.clock())
+        except BadFrame as bad:
+            self.metrics.command("none", bad.failure.code, 0)
+            connection.send(Reply(bad.id, error=bad.failure))
+        except EchoError as error:
+            self.metrics.command(str(type(command).__struct_config__.tag), error.code, 0)
+            connection.send(Reply(command.id, error=error.failure()))
+        else:
+            self._begin_command(connection, command)
+
+    def closed(self, connection: Connection) -> None:
+        self.metrics.count("connections_closed", str(connection.close_code))
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self.feed.detach(connection)
+
+    def _begin_command(self, connection: Connection, command: Command[Any]) -> None:
+        session = connection.session
+        if session is None:
+            connection.pause_reading()
+            self._spawn(self._start_session(connection, command))
+            return
+        session.in_flight += 1
+        if session.in_flight >= self.settings.max_in_flight:
+            connection.pause_reading()
+        self._spawn(self._run(connection, session, command))
+
+    async def _run(self, connection: Connection, session: Session, command: Command[Any]) -> None:
+        try:
+            connection.send(await answer(Context(session, self._services), command, connection.codec))
+        finally:
+            session.in_flight -= 1
+            connection.resume_reading()
+
+    async def _authenticate(self, connection: Connection, token: str) -> None:
+        """Begin the session of a connection that brought its token in the handshake."""
+        try:
+            await self._let_in(connection, token)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+            failed = as_echo_error(error)
+            if failed is None:
+                log.error("authentication_failed", connection=connection.id, exc_info=error)
+                connection.close(CloseCode.INTERNAL, "a fault of the server; it is logged")
+            elif failed.outcome == "rejected":
+                connection.close(CloseCode.UNAUTHENTICATED, str(failed))
+            else:
+                connection.close(CloseCode.BUSY, '{"retry_after_ms":1000}')
+
+    async def _start_session(self, connection: Connection, command: Command[Any]) -> None:
+        """Begin the session of a connection whose first frame brought its token."""
+        assert isinstance(command, SessionStart)
+        try:
+            await self._let_in(connection, command.token, Reply(command.id, ok=Raw(connection.codec.encode(Done()))))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+            failed = as_echo_error(error) or EchoError()
+            connection.send(Reply(command.id, error=failed.failure()))
+            if failed.outcome == "rejected":
+                connection.close(CloseCode.UNAUTHENTICATED, str(failed))
+            connection.resume_reading()
+
+    async def _let_in(self, connection: Connection, token: str, reply: Reply | None = None) -> None:
+        """Attach first, say hello then: what is committed after hello is heard."""
+        session = await self.sessions.open(token, connection.address, connection.user_agent)
+        connection.authenticated(session)
+        self._connections.add(connection)
+        await self.feed.attach(connection)
+        if connection.is_closed:  # it went while the database was asked
+            self.closed(connection)
+            return
+        if reply:
+            connection.send(reply)
+        connection.send(self._hello(session))
+        connection.resume_reading()
+
+    def _hello(self, session: Session) -> Hello:
+        return Hello(
+            user=session.user,
+            session=session.id,
+            expires_at=session.expires_at,
+            epoch=self._epoch,
+            heartbeat_ms=round(self.settings.heartbeat_s * 1000),
+            max_frame_bytes=self.settings.max_frame_bytes,
+            server=f"echo_ws {__version__}",
+        )
+
+    # -- the service of HTTP
+
+    async def run_command(self, payload: bytes, token: str, address: str, user_agent: str) -> Reply:
+        """Run a command that came by POST, for the session of ``token``."""
+        try:
+            command = JSON.decode_command(payload)
+            session = await self.sessions.open(token, address, user_agent)
+            admit(session, command, self._services.clock())
+        except BadFrame as bad:
+            return Reply(bad.id, error=bad.failure)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+            return Reply(0, error=(as_echo_error(error) or EchoError()).failure())
+        return await answer(Context(session, self._services), command, JSON)
+
+    async def health(self) -> dict[str, object]:
+        """Return the state of everything that this worker leans on."""
+        postgres = await self._postgres_health()
+        is_well = postgres["is_reachable"] and self.broker.is_connected
+        return {
+            "status": "ok" if is_well else "degraded",
+            "version": __version__,
+            "epoch": self._epoch,
+            "loop_lag_ms": round(self.metrics.loop_lag * 1000, 3),
+            "connections": len(self._connections),
+            "postgres": postgres,
+            "redis": {"is_connected": self.broker.is_connected, "queued": self.broker.queued},
+        }
+
+    async def _postgres_health(self) -> dict[str, object]:
+        try:
+            settings = await self.store.fetchrow(
+                "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),"
+                " current_setting('synchronous_commit'), current_setting('synchronous_standby_names')"
+            )
+        except StoreError as error:
+            return {"is_reachable": False, "error": str(error)}
+        version, fsync, full_page_writes, synchronous_commit, standbys = settings
+        is_durable = (fsync, full_page_writes) == ("on", "on") and synchronous_commit != "off"
+        return {
+            "is_reachable": True,
+            "version": version,
+            "durability": ("sync" if standbys else "single") if is_durable else "none",
+            "fsync": fsync,
+            "full_page_writes": full_page_writes,
+            "synchronous_commit": synchronous_commit,
+        }
+
+    def _probe(self) -> None:
+        gauge = self.metrics.gauge
+        self.metrics.connections = len(self._connections)
+        gauge("conversations", len(self._hub.topics))
+        gauge("writer_queue", self.writer.waiting)
+        gauge("redis_queue", self.broker.queued)
+        gauge("redis_connected", self.broker.is_connected)
+        gauge("postgres_connections", self.store.size + self._lanes.size)
+        gauge("postgres_connections_idle", self.store.idle + self._lanes.idle)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

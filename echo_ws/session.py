@@ -1,0 +1,57 @@
+"""Who is at the other end of a connection, and whether a command may run now."""
+
+from datetime import datetime
+from uuid import UUID
+
+from echo_ws_protocol.commands import Command, SessionStart, TypingSet
+
+from .errors import AlreadyAuthenticated, Unauthenticated
+
+TYPING_EVERY_S = 2.0
+"""Seconds between two ``typing.set`` in one conversation that the others are told of."""
+
+MAX_TYPING_IN = 32
+"""Conversations that a session remembers to have typed in."""
+
+
+class Session:
+    """One connection's authenticated session; the clock is passed in, in seconds."""
+
+    __slots__ = ("_typed_at", "expires_at", "id", "in_flight", "touched_at", "used_at", "user")
+
+    def __init__(self, id: UUID, user: UUID, expires_at: datetime, now: float) -> None:  # noqa: A002
+        self.id = id
+        self.user = user
+        self.expires_at = expires_at
+        self.in_flight = 0
+        """Commands at work."""
+        self.used_at = now
+        """When the last command came."""
+        self.touched_at = now
+        """When ``last_activity_at`` was last written."""
+        self._typed_at: dict[UUID, float] | None = None
+
+    def may_tell_typing(self, command: TypingSet, now: float) -> bool:
+        """Whether the others are to be told; ``stopped`` always is, and makes room for a new beginning."""
+        if command.kind == "stopped":
+            if self._typed_at:
+                self._typed_at.pop(command.conversation, None)
+            return True
+        typed_at = self._typed_at = self._typed_at or {}
+        if now - typed_at.get(command.conversation, float("-inf")) < TYPING_EVERY_S:
+            return False
+        if len(typed_at) >= MAX_TYPING_IN:
+            typed_at.clear()
+        typed_at[command.conversation] = now
+        return True
+
+
+def admit(session: Session | None, command: Command[object], now: float) -> None:
+    """Return if ``command`` may run on a connection with this session, or raise what to answer."""
+    if isinstance(command, SessionStart):
+        if session is not None:
+            raise AlreadyAuthenticated
+    elif session is None:
+        raise Unauthenticated("start a session first: session.start, or an Authorization header")
+    else:
+        session.used_at = now

@@ -1,0 +1,136 @@
+"""Sessions against ``auth.sessions``: who a token is, whether it still holds, and when it was last used."""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from echo_ws_db import sessions
+from echo_ws_db.pool import Store, StoreError
+from echo_ws_db.sessions import Touch
+from echo_ws_protocol.errors import CloseCode
+
+from . import tokens
+from .errors import Unauthenticated
+from .events import utc
+from .session import Session
+from .settings import Settings
+
+log = structlog.get_logger(__name__)
+
+REVOKED = "echo:revoked"
+"""The channel on which every worker learns of sessions that were ended, as a JSON list of ids."""
+
+CHUNK = 5000
+
+
+class Authenticated(Protocol):
+    """A connection with a session."""
+
+    address: str
+    user_agent: str
+    session: Session | None
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+
+def revoked_payload(ids: Collection[UUID]) -> bytes:
+    """Return what is published on ``REVOKED``."""
+    return json.dumps([str(id_) for id_ in ids]).encode()
+
+
+class Sessions:
+    """All sessions of a worker's connections."""
+
+    def __init__(
+        self, store: Store, settings: Settings, connections: Iterable[Authenticated], clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self._every_s = settings.revalidate_s
+        self._touch_s = settings.touch_s
+        self._connections = connections
+        self._clock = clock
+        self._used: dict[UUID, Touch] = {}
+
+    async def open(self, token: str, address: str, user_agent: str) -> Session:
+        """Return the session of a session token or access token.
+
+        Raises:
+            Unauthenticated: the token is unknown or forged, or its session has ended; nobody is told which.
+        """
+        if tokens.is_access_token(token):
+            try:
+                access = self._access.verify(token)
+            except tokens.BadToken:
+                raise _REFUSED from None
+            row = await sessions.by_id(self._store, access.session, access.user)
+        else:
+            row = await sessions.by_token(self._store, tokens.digest(token))
+        if row is None:
+            raise _REFUSED
+        self._used[row.id] = Touch(row.id, _as_address(address), user_agent or None)
+        return Session(row.id, row.user_id, utc(row.expires_at), self._clock())
+
+    async def watch(self) -> None:
+        """Every few seconds: end what was revoked, locked, deleted or has expired, and note what is in use."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self._note_use()
+                await self._revalidate()
+            except StoreError as error:
+                log.warning("sessions_not_checked", error=str(error))
+
+    def hear_revoked(self, payload: bytes) -> None:
+        """End the sessions that another process says were revoked."""
+        try:
+            ids = {UUID(id_) for id_ in json.loads(payload)}
+        except (ValueError, TypeError, AttributeError):
+            log.warning("payload_broken", channel=REVOKED, size=len(payload))
+            return
+        self._end(ids)
+
+    async def _revalidate(self) -> None:
+        ids = list({session.id for _, session in self._open()})
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            self._end(set(chunk) - await sessions.still_good(self._store, chunk))
+
+    def _end(self, ids: Collection[UUID]) -> None:
+        now = datetime.now(UTC)
+        for connection, session in tuple(self._open()):
+            if session.id not in ids:
+                continue
+            if session.expires_at <= now:
+                connection.close(CloseCode.TOKEN_EXPIRED, "the session has expired; sign in again")
+            else:
+                connection.close(CloseCode.UNAUTHENTICATED, "the session was ended; sign in again")
+
+    async def _note_use(self) -> None:
+        """Write what was used since the last time, once a session and not more often than ``touch_s``."""
+        now = self._clock()
+        for _, session in self._open():
+            if session.used_at > session.touched_at and now - session.touched_at >= self._touch_s:
+                session.touched_at = now
+                self._used.setdefault(session.id, Touch(session.id, None, None))
+        used, self._used = self._used, {}
+        if used:
+            await sessions.touch(self._store, list(used.values()))
+
+    def _open(self) -> Iterator[tuple[Authenticated, Session]]:
+        return ((connection, connection.session) for connection in self._connections if connection.session)
+
+
+_REFUSED = Unauthenticated("the token is not, or no longer, good; sign in again")
+
+
+def _as_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
