@@ -192,6 +192,7 @@ def test_the_servers_of_root_run_as_nobody(own_postgres: EmbeddedPostgres, own_r
 @only_root
 def test_programs_in_a_closed_folder_are_copied_to_an_open_one(
     data_dir: Path,
+    pristine: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
