@@ -67,12 +67,9 @@ def test_lines_of_libraries_look_like_ours(stream: io.StringIO) -> None:
 
     logging.getLogger("asyncio").warning("%s took %.1f s", "something", 1.5)
 
-    assert line(stream) | {
-        "event": "something took 1.5 s",
-        "level": "warning",
-        "logger": "asyncio",
-        "worker": 3,
-    } == line(stream)
+    found = line(stream)
+    assert (found["event"], found["level"]) == ("something took 1.5 s", "warning")
+    assert (found["logger"], found["worker"]) == ("asyncio", 3)
 
 
 @pytest.mark.parametrize("library", ["websockets.server", "uvicorn.access", "uvicorn.error"])
@@ -149,11 +146,15 @@ def test_a_field_of_any_type_can_be_logged(stream: io.StringIO) -> None:
     assert found["c"] == "1 bytes"
 
 
+def refuse() -> None:
+    raise ValueError("duplicate key\nDETAIL: Key (name)=(Alice)")
+
+
 def test_an_exception_is_shown_without_the_row_that_it_quotes(stream: io.StringIO) -> None:
     configured(stream)
 
     try:
-        raise ValueError("duplicate key\nDETAIL: Key (name)=(Alice)")
+        refuse()
     except ValueError:
         logs.get_logger("echo_ws").exception("something_failed")
 
