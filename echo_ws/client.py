@@ -375,7 +375,8 @@ def _pause_asked(error: Exception) -> float:
             if status == 429 or status >= 500:  # noqa: PLR2004  # HTTP's own
                 return float(after) if after.isdecimal() else 0.0
             codes = {401: CloseCode.UNAUTHENTICATED, 403: CloseCode.FORBIDDEN}
-            raise Closed(codes.get(status, CloseCode.PROTOCOL_ERROR), f"HTTP {status}") from None
+            said = (response.body or b"")[:200].decode("utf-8", "replace").strip()
+            raise Closed(codes.get(status, CloseCode.PROTOCOL_ERROR), f"HTTP {status} {said}".strip()) from None
         case InvalidHandshake() if not (isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)):
             raise Closed(CloseCode.PROTOCOL_ERROR, str(error)) from None
     return 0.0

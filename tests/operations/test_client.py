@@ -368,8 +368,8 @@ async def test_a_full_server_that_answers_by_http_is_asked_again() -> None:
 
 async def test_a_refused_handshake_is_final() -> None:
     async with playing(greeting()) as server:
-        server.refusals = [Response(403, "Forbidden", Headers())]
-        with pytest.raises(Closed, match="closed with 4501: HTTP 403"):
+        server.refusals = [Response(403, "Forbidden", Headers(), b"this Origin is not allowed")]
+        with pytest.raises(Closed, match="closed with 4501: HTTP 403 this Origin is not allowed"):
             async with client(server):
                 pass
 

@@ -1,0 +1,1 @@
+"""A chat in the terminal: one conversation, live, with receipts and typing."""

@@ -1,0 +1,134 @@
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from echo_ws_protocol.events import Message, Receipt, Typing
+from scripts.terminal_chat.screen import Line, Screen, clean
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ME, BOB, CAROL, HERE = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=9)
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen(ME, {ME: "alice", BOB: "bob", CAROL: "carol"})
+
+
+def message(seq: int, sender: UUID = BOB, content: str = "hi", **changes: Any) -> Message:
+    plain = Message(
+        conversation=HERE,
+        message=UUID(int=seq),
+        seq=seq,
+        rev=seq,
+        sender=sender,
+        type="text",
+        content=content,
+        created_at=NOON,
+    )
+    return replace(plain, **changes)
+
+
+def receipt(user: UUID, delivered: int, read: int) -> Receipt:
+    return Receipt(conversation=HERE, user=user, delivered_seq=delivered, read_seq=read)
+
+
+def text(line: Line | None) -> str:
+    assert line is not None
+    return "".join(part for _, part in line)[6:]  # without the time
+
+
+def test_a_message_that_stands_there_is_not_shown_again(screen: Screen) -> None:
+    screen.show(message(1, ME, rev=0))
+
+    again = screen.show(message(1, ME, rev=1))
+
+    assert again is None
+
+
+def test_an_edited_message_is_shown_again_as_it_now_is(screen: Screen) -> None:
+    screen.show(message(1))
+
+    line = screen.show(message(1, content="hello", rev=2, edited=True, reactions={"👍": 2}))
+
+    assert "#1 ✎ bob  hello (edited)  👍2" == text(line)
+
+
+def test_an_older_state_of_a_message_does_not_come_back(screen: Screen) -> None:
+    screen.show(message(1, content="new", rev=3))
+
+    line = screen.show(message(1, content="old", rev=2))
+
+    assert line is None
+    assert "new" == screen.messages[1].content
+
+
+def test_a_deleted_message_shows_no_content(screen: Screen) -> None:
+    line = screen.show(message(1, content="", deleted=True))
+
+    assert "#1 bob  deleted" == text(line)
+
+
+def test_a_reply_quotes_what_it_answers(screen: Screen) -> None:
+    screen.show(message(1, content="shall we?"))
+
+    line = screen.show(message(2, CAROL, "yes", reply_to=UUID(int=1)))
+
+    assert "#2 carol  ↳ #1 shall we? │ yes" == text(line)
+
+
+def test_a_message_is_marked_sent_then_delivered_then_read(screen: Screen) -> None:
+    screen.show(message(1, ME))
+    marks = [screen.status(0)]
+
+    for one in (receipt(BOB, 1, 0), receipt(BOB, 1, 1), receipt(BOB, 1, 0)):
+        screen.receipt(one)
+        marks.append(screen.status(0))
+
+    assert ["#1 ✓ sent", "#1 ✓✓ delivered", "#1 ✓✓ read", "#1 ✓✓ read"] == marks
+
+
+def test_in_a_group_the_mark_counts_the_others(screen: Screen) -> None:
+    screen.show(message(1, ME))
+
+    for one in (receipt(ME, 1, 1), receipt(BOB, 1, 1), receipt(CAROL, 1, 0)):
+        screen.receipt(one)
+
+    assert "#1 ✓✓ read by 1 of 2" == screen.status(0)
+
+
+def test_typing_is_over_after_its_time_or_with_a_message(screen: Screen) -> None:
+    for user in (BOB, CAROL):
+        screen.typing(Typing(conversation=HERE, user=user, kind="text", expires_ms=5000), now=100)
+    both = screen.status(104)
+
+    screen.show(message(1, CAROL))
+
+    assert ["/help  ·  bob and carol typing…", "/help  ·  bob typing…", "/help"] == [
+        both, screen.status(104), screen.status(106)
+    ]  # fmt: skip
+
+
+def test_a_number_names_a_message_and_none_means_the_last(screen: Screen) -> None:
+    for one in (message(1, ME), message(2), message(3)):
+        screen.show(one)
+
+    picked = [screen.pick(text, mine=mine) for text, mine in (("#2 yes", False), ("yes", False), ("no", True))]
+
+    assert [(2, "yes"), (3, "yes"), (1, "no")] == [(one and one.seq, rest) for one, rest in picked]
+    assert (None, "") == screen.pick("#7", mine=False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("a\x1b[2Jb", "a\ufffd[2Jb"),
+        ("\u202ecba", "\ufffdcba"),
+        ("👨\u200d👩\u200d👧 né", "👨\u200d👩\u200d👧 né"),
+        ("a\nb", "a\nb"),
+    ],
+)
+def test_text_cannot_steer_the_terminal(sent: str, shown: str) -> None:
+    assert shown == clean(sent)
