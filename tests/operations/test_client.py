@@ -206,7 +206,7 @@ async def test_a_call_is_repeated_no_earlier_than_the_server_asked() -> None:
     async with playing(busy_once) as server, client(server) as alice:
         await alice.call(send())
 
-    assert asked_at[1] - asked_at[0] >= 0.15
+    assert asked_at[1] - asked_at[0] > 0.14  # uvloop counts milliseconds
 
 
 async def test_a_call_that_is_not_to_be_repeated_fails_at_once() -> None:
@@ -342,7 +342,7 @@ async def test_a_client_comes_back_no_earlier_than_the_close_reason_asks(reason:
     async with playing(full, greeting()) as server, client(server):
         pass
 
-    assert server.opened_at[1] - server.closed_at[0] >= 0.19
+    assert server.opened_at[1] - server.closed_at[0] > 0.18
 
 
 async def test_a_client_comes_back_no_earlier_than_bye_asks() -> None:
@@ -354,7 +354,7 @@ async def test_a_client_comes_back_no_earlier_than_bye_asks() -> None:
     async with playing(drains, greeting()) as server, client(server) as alice:
         await alice.call(send())
 
-    assert server.opened_at[1] - server.opened_at[0] >= 0.2
+    assert server.opened_at[1] - server.opened_at[0] > 0.19
 
 
 async def test_a_full_server_that_answers_by_http_is_asked_again() -> None:
@@ -378,7 +378,7 @@ async def test_a_server_that_cannot_be_reached_is_named() -> None:
     async with playing(greeting()) as gone:
         pass
 
-    with pytest.raises(TimeoutError, match=rf"no hello from {gone.url} within 0\.1 s: .*Connect call failed"):
+    with pytest.raises(TimeoutError, match=rf"no hello from {gone.url} within 0\.1 s: .*(refused|Connect call failed)"):
         async with client(gone, open_timeout=0.1):
             pass
 
@@ -393,7 +393,7 @@ async def test_silence_of_two_heartbeats_means_the_connection_is_dead() -> None:
     async with playing(falls_silent, greeting()) as server, client(server) as alice:
         await alice.call(send(), timeout=5)
 
-    assert server.opened_at[1] - server.opened_at[0] >= 0.1
+    assert server.opened_at[1] - server.opened_at[0] > 0.09
 
 
 async def test_pings_are_signs_of_life() -> None:
