@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from echo_ws_protocol.codec import COMMANDS, JSON, Codec
+from echo_ws_protocol.codec import CODECS, COMMANDS
 from echo_ws_protocol.commands import Command, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.events import Bye, Event, Hello
@@ -39,6 +39,7 @@ TokenSource = str | Callable[[], Awaitable[str]]
 
 log = logging.getLogger(__name__)
 
+CODECS_BY_NAME = {codec.name: codec for codec in CODECS.values()}
 RESULTS: dict[type[Command[Any]], type] = {command: result_of(command) for command in COMMANDS.values()}
 HELLO_S = 10.0
 STABLE_S = 10.0  # a connection that dies younger counts as one more failure
@@ -87,7 +88,7 @@ class Client:
         url: str,
         *,
         token: TokenSource,
-        codec: Codec = JSON,
+        codec: Literal["json", "msgpack"] = "json",
         first_frame: bool = False,
         open_timeout: float = 30.0,
         queue: int = 10_000,
@@ -95,7 +96,7 @@ class Client:
     ) -> None:
         self.url = url
         self._token = token
-        self._codec = codec
+        self._codec = CODECS_BY_NAME[codec]
         self._first_frame = first_frame
         self._open_timeout = open_timeout
         self._chance = chance

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from echo_ws.client import Client, Closed, CommandFailed, ConnectionLost
-from echo_ws_protocol.codec import CODECS, JSON, MSGPACK, Codec
+from echo_ws_protocol.codec import CODECS
 from echo_ws_protocol.commands import Command, ConversationGet, MessageSend, SessionStart, TypingSet
 from echo_ws_protocol.errors import ErrorCode
 from echo_ws_protocol.events import Bye, Event, Hello, Message, Typing
@@ -139,8 +139,8 @@ def send() -> MessageSend:
     return MessageSend(conversation=CONVERSATION, message=uuid7(), content="hi")
 
 
-@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["json", "msgpack"])
-async def test_a_call_returns_the_typed_result_in_both_encodings(codec: Codec) -> None:
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_call_returns_the_typed_result_in_both_encodings(codec: str) -> None:
     async with playing(greeting()) as server, client(server, codec=codec) as alice:
         sent: MessageSent = await alice.call(send())
 
