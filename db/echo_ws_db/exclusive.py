@@ -115,7 +115,10 @@ async def execute(connection: Connection, name: str, script: Script) -> None:
 
 def _place(url: str) -> str:
     """Return where a URL points to, without the user and password in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "its URL"
     return parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["its default place"])[0]
 
 
