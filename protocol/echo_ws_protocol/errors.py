@@ -58,7 +58,7 @@ HTTP_STATUS = {
     ErrorCode.ID_CONFLICT: 409,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.BUSY: 503,
-    ErrorCode.UNKNOWN: 504,
+    ErrorCode.UNKNOWN: 503,
     ErrorCode.INTERNAL: 500,
 }
 """What ``POST /v1/{command}`` answers."""

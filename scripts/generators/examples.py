@@ -38,6 +38,8 @@ class Step(Struct, forbid_unknown_fields=True, omit_defaults=True):
     when: str | None = None
     """What happens by itself; a replay leaves such a step out."""
     seen: list[Seen] = field(default_factory=list)
+    closed: int | None = None
+    """The code with which the connections that saw or sent this are closed then."""
 
 
 class Example(Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -243,7 +243,9 @@ def test_an_unknown_field_is_named(codec: Codec, op: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("name", ["a b", "`", "$", "x" * 60_000, "- at `", "", "\u202e", "\x1b[31m"])
+@pytest.mark.parametrize(
+    "name", ["a b", "`", "$", "x" * 60_000, "- at `", " - at `" + "x" * 60_000, "", "\u202e", "\x1b[31m"]
+)
 def test_an_unknown_field_of_any_name_is_refused_in_few_words(codec: Codec, name: str) -> None:
     assert (7, "bad_field") == refused(codec, codec.encoder.encode({**TYPING, name: 1}))[:2]
 
