@@ -7,12 +7,13 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
+from msgspec import Raw, Struct
+
 from echo_ws_db.pool import Store
 from echo_ws_protocol.codec import Codec
 from echo_ws_protocol.commands import Command
 from echo_ws_protocol.events import Conversation, Event, Member, Message
 from echo_ws_protocol.replies import Reply
-from msgspec import Raw, Struct
 
 from .errors import EchoError, as_echo_error
 from .feed import Feed

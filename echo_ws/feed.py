@@ -209,7 +209,7 @@ class Feed:
     # -- what was missed
 
     def _resync(self, names: Iterable[str]) -> None:
-        """The broker delivers these from now on; what was said before may have been missed."""
+        """Look where these channels stand: what was said before they were subscribed may have been missed."""
         self._recheck(channel for name in names if (channel := self._names.get(name)))
 
     def _recheck(self, channels: Iterable[Channel]) -> None:

@@ -1,8 +1,8 @@
 """Who hears what, on this node.
 
 A *channel* is a counter that people listen to: a conversation's, or a user's own. While anybody connected to this node
-listens to one, the node keeps a ``Topic`` for it: the stream that puts its changes in order, and the listeners. Who hears
-a conversation changes only by a member change applied in rev order (and by connections that come and go).
+listens to one, the node keeps a ``Topic`` for it: the stream that puts its changes in order, and the listeners. Who
+hears a conversation changes only by a member change applied in rev order (and by connections that come and go).
 """
 
 from collections.abc import Iterator

@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any
 
 import structlog
-from echo_ws_db import epoch
+from msgspec import Raw
+
+from echo_ws_db import durability, epoch
 from echo_ws_db.pool import Store, StoreError, connect
 from echo_ws_protocol.codec import JSON, BadFrame
 from echo_ws_protocol.commands import Command, SessionStart
 from echo_ws_protocol.errors import CloseCode
 from echo_ws_protocol.events import Bye, Hello
 from echo_ws_protocol.replies import Done, Reply
-from msgspec import Raw
 
 from . import __version__, handlers
 from .broker import Broker, open_broker
@@ -141,7 +142,7 @@ class Server:
         """Wait for the sends at work, half the time there is to drain at most."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain_s / 2
-        while self.writer.waiting and loop.time() < deadline:
+        while self.writer.waiting and loop.time() < deadline:  # noqa: ASYNC110  # once in a worker's life
             await asyncio.sleep(0.01)
 
     # -- the service of connections
@@ -193,10 +194,10 @@ class Server:
         """Begin the session of a connection that brought its token in the handshake."""
         try:
             await self._let_in(connection, token)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+        except Exception as error:  # whatever it is, the client is told
             failed = as_echo_error(error)
             if failed is None:
-                log.error("authentication_failed", connection=connection.id, exc_info=error)
+                log.exception("authentication_failed", connection=connection.id)
                 connection.close(CloseCode.INTERNAL, "a fault of the server; it is logged")
             elif failed.outcome == "rejected":
                 connection.close(CloseCode.UNAUTHENTICATED, str(failed))
@@ -270,22 +271,10 @@ class Server:
 
     async def _postgres_health(self) -> dict[str, object]:
         try:
-            settings = await self.store.fetchrow(
-                "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),"
-                " current_setting('synchronous_commit'), current_setting('synchronous_standby_names')"
-            )
+            settings = await durability.settings(self.store)
         except StoreError as error:
             return {"is_reachable": False, "error": str(error)}
-        version, fsync, full_page_writes, synchronous_commit, standbys = settings
-        is_durable = (fsync, full_page_writes) == ("on", "on") and synchronous_commit != "off"
-        return {
-            "is_reachable": True,
-            "version": version,
-            "durability": ("sync" if standbys else "single") if is_durable else "none",
-            "fsync": fsync,
-            "full_page_writes": full_page_writes,
-            "synchronous_commit": synchronous_commit,
-        }
+        return {"is_reachable": True, "durability": settings.grade, **settings._asdict()}
 
     def _probe(self) -> None:
         gauge = self.metrics.gauge

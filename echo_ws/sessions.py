@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
+
 from echo_ws_db import sessions
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_db.sessions import Touch

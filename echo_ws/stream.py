@@ -1,8 +1,9 @@
 """A counter's changes in order, each at most once, on this node.
 
-Pub/sub may drop, repeat and reorder; the database does not. Every change of a conversation (or of what concerns one user
-alone) has a ``rev``: 1, 2, 3 …, without holes, in the order of commits. A ``Stream`` takes changes as they come, from
-pub/sub, from this worker's own commits or from the database, and says which are due. It never waits, sends or reads.
+Pub/sub may drop, repeat and reorder; the database does not. Every change of a conversation (or of what concerns one
+user alone) has a ``rev``: 1, 2, 3 …, without holes, in the order of commits. A ``Stream`` takes changes as they come,
+from pub/sub, from this worker's own commits or from the database, and says which are due. It never waits, sends or
+reads.
 
 * ``offer`` every change that you hear of. What comes early is held; what was there before is dropped.
 * ``hear_of`` every rev that you know to exist without its content.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+
 from echo_ws_db import messages
 from echo_ws_db.messages import NewMessage, SendRow
 from echo_ws_db.pool import Failed, NoVerdict, Store, StoreError, Unavailable

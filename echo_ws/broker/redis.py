@@ -102,7 +102,7 @@ class RedisBroker:
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 1
-        while self._queue and self.is_connected and loop.time() < deadline:
+        while self._queue and self.is_connected and loop.time() < deadline:  # noqa: ASYNC110  # once in its life
             await asyncio.sleep(0.01)
         for task in self._tasks:
             task.cancel()

@@ -1,6 +1,9 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import BadField, NotFound
+from echo_ws.events import utc
 from echo_ws_db import conversations
 from echo_ws_db.conversations import SummaryRow
 from echo_ws_protocol.commands import ConversationCreate, ConversationGet, ConversationList
@@ -11,10 +14,6 @@ from echo_ws_protocol.replies import (
     ConversationSummary,
     Participant,
 )
-
-from echo_ws.dispatch import Context, handles
-from echo_ws.errors import BadField, NotFound
-from echo_ws.events import utc
 
 
 @handles(ConversationCreate)

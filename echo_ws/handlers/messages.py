@@ -1,13 +1,12 @@
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import BadField, NotFound
+from echo_ws.events import as_message, utc
 from echo_ws_db import conversations, messages
 from echo_ws_db.messages import NewMessage
 from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageHistory, MessageSend
 from echo_ws_protocol.events import Message
 from echo_ws_protocol.replies import Done, HistoryPage, MessageSent
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
-
-from echo_ws.dispatch import Context, handles
-from echo_ws.errors import BadField, NotFound
-from echo_ws.events import as_message, utc
 
 
 @handles(MessageSend)

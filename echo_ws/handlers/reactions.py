@@ -1,9 +1,8 @@
+from echo_ws.dispatch import Context, handles
+from echo_ws.events import as_message
 from echo_ws_db import messages
 from echo_ws_protocol.commands import ReactionSet
 from echo_ws_protocol.replies import Done
-
-from echo_ws.dispatch import Context, handles
-from echo_ws.events import as_message
 
 
 @handles(ReactionSet)

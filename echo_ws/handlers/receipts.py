@@ -1,12 +1,11 @@
 from uuid import UUID
 
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import Busy
 from echo_ws_db import receipts
 from echo_ws_protocol.commands import DeliveryAck, MessageRead
 from echo_ws_protocol.events import Receipt
 from echo_ws_protocol.replies import Watermarks
-
-from echo_ws.dispatch import Context, handles
-from echo_ws.errors import Busy
 
 
 @handles(DeliveryAck)

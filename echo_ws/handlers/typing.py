@@ -1,10 +1,9 @@
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import NotFound
 from echo_ws_db import conversations
 from echo_ws_protocol.commands import TypingSet
 from echo_ws_protocol.events import Typing
 from echo_ws_protocol.replies import Done
-
-from echo_ws.dispatch import Context, handles
-from echo_ws.errors import NotFound
 
 EXPIRES_MS = 8000
 """How long a sign of typing lasts without another."""
