@@ -18,28 +18,36 @@ STEPS: dict[str, list[str]] = {
 }
 
 
-def check(root: Path, programs: Path) -> NoReturn:
-    failures = [name for name, command in STEPS.items() if not passes(name, command, root, programs)]
+def check(root: Path, programs: Path, steps: dict[str, list[str]] = STEPS) -> NoReturn:
+    failures = [name for name, command in steps.items() if not passes(name, command, root, programs)]
     if failures:
-        sys.exit(f"{len(failures)} of {len(STEPS)} checks failed: {', '.join(failures)}")
-    print(f"all {len(STEPS)} checks passed")
+        sys.exit(f"{len(failures)} of {len(steps)} checks failed: {', '.join(failures)}")
+    print(f"all {len(steps)} checks passed")
     sys.exit(0)
 
 
 def passes(name: str, command: list[str], root: Path, programs: Path) -> bool:
     started = time.monotonic()
+    code, output = run(command, root, programs)
+    print(f"{'FAILED' if code else 'ok    '} {time.monotonic() - started:6.1f} s  {name}", flush=True)
+    if code:
+        print(output.rstrip(), flush=True)
+    return code == 0
+
+
+def run(command: list[str], root: Path, programs: Path) -> tuple[int, str]:
     environ = os.environ | {"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])}
-    done = subprocess.run(
-        [programs / command[0], *command[1:]],
-        cwd=root,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    print(f"{'ok    ' if done.returncode == 0 else 'FAILED'} {time.monotonic() - started:6.1f} s  {name}", flush=True)
-    if done.returncode != 0:
-        sys.stdout.buffer.write(done.stdout)
-        sys.stdout.flush()
-    return done.returncode == 0
+    try:
+        done = subprocess.run(
+            [programs / command[0], *command[1:]],
+            cwd=root,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        return 1, f"cannot run {command[0]}: {error.strerror}"
+    return done.returncode, done.stdout

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from echo_ws.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
-from tests.embedded.accounts import only_root, run_as
+from tests.support.accounts import only_root, run_as
 from tests.support.services import copy_cluster
 
 START = """
@@ -221,14 +221,14 @@ def test_an_ordinary_user_starts_and_stops_both(data_dir: Path) -> None:
     os.chown(data_dir, 5, 5)
 
     for _ in range(2):
-        done = run_as(5, START_AND_STOP, data_dir)
+        done = run_as(5, "-P", "-c", START_AND_STOP, data_dir)
 
         assert (0, "") == (done.returncode, done.stderr)
 
 
 @only_root
 def test_a_folder_of_somebody_else_is_refused(data_dir: Path) -> None:
-    done = run_as(5, START_AND_STOP, data_dir)
+    done = run_as(5, "-P", "-c", START_AND_STOP, data_dir)
 
     assert (
         done.stderr
@@ -238,6 +238,6 @@ def test_a_folder_of_somebody_else_is_refused(data_dir: Path) -> None:
 
 @only_root
 def test_a_user_without_a_name_is_told_so(data_dir: Path) -> None:
-    done = run_as(54321, START_AND_STOP, data_dir)
+    done = run_as(54321, "-P", "-c", START_AND_STOP, data_dir)
 
     assert "uid 54321 has no entry in the password file" in done.stderr

