@@ -147,6 +147,10 @@ async def connect(
                 "application_name": application,
                 "timezone": "UTC",
                 "jit": "off",
+                # Every statement is small and finds its rows by index: planning it anew would cost more than running
+                # it, and a plan made while the tables were empty must not scan them when they are full.
+                "plan_cache_mode": "force_generic_plan",
+                "enable_seqscan": "off",
                 "statement_timeout": str(int(statement_timeout * 1000)),
                 "lock_timeout": "2000",
                 "idle_in_transaction_session_timeout": "10000",
