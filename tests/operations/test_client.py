@@ -539,29 +539,51 @@ async def test_a_frame_that_is_no_event_is_skipped_and_logged(caplog: pytest.Log
     assert len(caplog.records) == 2
 
 
-async def test_a_client_that_does_not_take_its_events_stops_reading() -> None:
-    """What the client does not take piles up at the server, which decides what to do about it."""
-    written = 0
-    stuck = asyncio.Event()
+def flood(stuck: asyncio.Event, **hello: Any) -> Script:
+    """Send events without end; set ``stuck`` when the client takes no more."""
 
     async def floods(peer: Peer) -> None:
-        nonlocal written
-        await peer.send(HELLO)
+        await peer.send(replace(HELLO, **hello))
         bulky = replace(text(1), content="x" * 4096)
-        for _ in range(20_000):
+        while True:
             try:
                 async with asyncio.timeout(0.2):
                     await peer.send(bulky)
             except TimeoutError:
                 stuck.set()
-            written += 1
 
-    async with playing(floods) as server, client(server, queue=5) as alice:
+    return floods
+
+
+async def test_a_client_that_does_not_take_its_events_stops_reading() -> None:
+    """What the client does not take piles up at the server, which decides what to do about it."""
+    stuck = asyncio.Event()
+
+    async with playing(flood(stuck)) as server, client(server, queue=5) as alice:
         await asyncio.wait_for(stuck.wait(), 10)
-        stuck_at = written
         with pytest.raises(TimeoutError, match="the event queue is full"):
             await alice.call(ConversationGet(conversation=CONVERSATION), timeout=0.05)
-        for _ in range(stuck_at):
+        for _ in range(5_000):
             await alice.next(Message)
 
-    assert stuck_at < 20_000
+
+async def test_silence_of_a_client_that_does_not_listen_is_not_the_servers() -> None:
+    stuck = asyncio.Event()
+
+    async with playing(flood(stuck, heartbeat_ms=50)) as server, client(server, queue=5) as alice:
+        await asyncio.wait_for(stuck.wait(), 10)
+        for _ in range(5_000):
+            await alice.next(Message)
+
+    assert len(server.opened_at) == 1
+
+
+async def test_a_client_leaves_at_once_in_the_middle_of_a_flood() -> None:
+    stuck = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async with playing(flood(stuck)) as server, client(server, queue=5):
+        await asyncio.wait_for(stuck.wait(), 10)
+        leaves_at = loop.time()
+
+    assert server.closed_at[0] - leaves_at < 1
