@@ -1,0 +1,99 @@
+"""A worker process: one event loop that serves on the shared port until it is told to stop.
+
+Started by the supervisor with its settings as a line on stdin; it answers ``ready`` on stdout. It stops in good order
+on SIGTERM, and when stdin ends: then the supervisor is gone, and nobody else would ever stop it.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+import msgspec
+import uvloop
+
+from echo_ws_db.pool import StoreError
+
+from . import config, logs
+from .assignment import CANNOT_START, GRACE_S, READY, Assignment
+from .config import ConfigError, Settings
+from .metrics import Metrics
+from .port import bind
+from .shared import SharedMemory
+
+
+class Running(Protocol):
+    """What ``start`` returns: a server at work."""
+
+    async def drain(self) -> None: ...
+
+
+Start: TypeAlias = Callable[[Settings, socket.socket, Metrics], Awaitable[Running]]
+
+
+def main(start: Start | None = None) -> int:
+    assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=Assignment)
+    settings = config.decode(bytes(assignment.settings))
+    logs.configure(settings, worker=assignment.slot)
+    metrics = Metrics(SharedMemory(assignment.memory, assignment.count), assignment.slot)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work(settings, metrics, start or _server()))
+
+
+def _server() -> Start:
+    from .server import Server  # noqa: PLC0415 - tests start another
+
+    return Server.start
+
+
+async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(sys.stdin.fileno(), _watch_supervisor, settings, stop)
+    try:
+        with bind(settings.host, settings.port) as sock:
+            server = await start(settings, sock, metrics)
+            _settle()
+            _announce()
+            await stop.wait()
+            await server.drain()
+    except (ConfigError, StoreError) as error:
+        sys.stderr.write(f"echo-ws: {error}\n")
+        return CANNOT_START
+    metrics.publish()
+    return 0
+
+
+def _watch_supervisor(settings: Settings, stop: asyncio.Event) -> None:
+    if os.read(sys.stdin.fileno(), 4096):
+        return
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    logs.get_logger(__name__).warning("supervisor_gone")
+    stop.set()
+    deadline = threading.Timer(settings.drain_s + GRACE_S, os._exit, [CANNOT_START])
+    deadline.daemon = True
+    deadline.start()
+
+
+def _settle() -> None:
+    """Take what is there for good out of the garbage collector's sight, and let it look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _announce() -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, and stdin tells so
+        os.write(sys.stdout.fileno(), READY)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads what is printed from now on
+
+
+if __name__ == "__main__":
+    sys.exit(main())
