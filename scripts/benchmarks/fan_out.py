@@ -1,0 +1,76 @@
+"""CPU per delivery: a group of 500 against a bare uvloop protocol that writes frames of the same size."""
+
+import asyncio
+import subprocess
+import sys
+import uuid
+
+from echo_ws_protocol.codec import JSON
+from echo_ws_protocol.commands import MessageSend
+
+from .lean import Lean, connect
+from .report import Figure
+from .stage import Stage, cpu_s, settle
+
+SOCKETS = 500
+EVENTS = 600
+EVERY_S = 0.01
+
+
+async def fan_out(stage: Stage) -> list[Figure]:
+    size, ours = await _group(stage, at_once=1)
+    bare = await _bare(size, at_once=1)
+    _, ours_coalesced = await _group(stage, at_once=5)
+    bare_coalesced = await _bare(size, at_once=5)
+    return [
+        Figure("fan-out: bare transport write", bare * 1e6, "µs CPU per delivery"),
+        Figure("fan-out: group of 500", ours * 1e6, "µs CPU per delivery"),
+        Figure("fan-out: ratio", ours / bare, "of the bare write", most=1.3),
+        Figure("fan-out, 5 events a tick: bare, one write", bare_coalesced * 1e6, "µs CPU per delivery"),
+        Figure("fan-out, 5 events a tick: group of 500", ours_coalesced * 1e6, "µs CPU per delivery"),
+        Figure("fan-out: size of an event's frame", size, "bytes"),
+    ]
+
+
+async def _group(stage: Stage, *, at_once: int) -> tuple[int, float]:
+    """Return the size of an event's frame, and the worker's CPU for each frame that a participant got."""
+    people = await stage.people(SOCKETS)
+    conversation = await stage.conversation("group", *people)
+    events = [0] * SOCKETS
+    size = 0
+
+    def on_frame(client: Lean, payload: bytes) -> None:
+        nonlocal size
+        if payload.startswith(b'{"op":"message"'):
+            events[client.index] += 1
+            size = max(size, len(payload) + 4)
+
+    clients = [await connect(stage.port, person.token, on_frame, n) for n, person in enumerate(people)]
+    await settle()
+    before = cpu_s(stage.worker)
+    for _ in range(EVENTS // at_once):
+        for _ in range(at_once):
+            sent = MessageSend(conversation=conversation, message=uuid.uuid4(), content="hi")
+            clients[0].send(JSON.encode(sent))
+        await asyncio.sleep(EVERY_S * at_once)
+    while min(events) < EVENTS:  # noqa: ASYNC110  # a bench may look now and then
+        await asyncio.sleep(0.01)
+    used = cpu_s(stage.worker) - before
+    for client in clients:
+        client.transport.abort()
+    await settle()
+    return size, used / (EVENTS * SOCKETS)
+
+
+async def _bare(size: int, *, at_once: int) -> float:
+    """Return the CPU for each frame of a protocol that does nothing but write to 500 sockets."""
+    command = [sys.executable, "-m", "scripts.benchmarks.bare", *map(str, (SOCKETS, EVENTS, EVERY_S, size, at_once))]
+    server = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert server.stdout
+    port = int(await server.stdout.readline())
+    loop = asyncio.get_running_loop()
+    for _ in range(SOCKETS):
+        await loop.create_connection(asyncio.Protocol, "127.0.0.1", port)
+    used = float(await server.stdout.readline())
+    await server.wait()
+    return used / (EVENTS * SOCKETS)

@@ -1,0 +1,92 @@
+"""Persisted direct messages a second: the server against its own statement, driven directly."""
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import Sequence
+from uuid import UUID
+
+from echo_ws_db import messages, pool
+from echo_ws_db.messages import NewMessage
+from echo_ws_protocol.codec import JSON
+from echo_ws_protocol.commands import MessageSend
+
+from .lean import Lean, connect
+from .report import Figure
+from .stage import Person, Stage, cpu_s, settle
+
+PAIRS = 128
+FOR_S = 4.0
+BATCHES = (1, 8, 32, 128)
+CONNECTIONS = 2
+CONTENT = "x" * 60
+
+Pair = tuple[UUID, Person]
+
+
+async def writes(stage: Stage) -> list[Figure]:
+    people = await stage.people(2 * PAIRS)
+    pairs = [(await stage.conversation("direct", *two), two[0]) for two in zip(people[::2], people[1::2], strict=True)]
+    await _through_server(stage, pairs, for_s=1)  # caches warm, plans made
+    direct = [(batch, await _directly(stage, pairs, batch)) for batch in BATCHES]
+    cpu, served = await _through_server(stage, pairs, for_s=FOR_S)
+    best = max(rate for _, rate in direct)
+    return [
+        *(Figure(f"writes: statement alone, batches of {batch}", rate, "messages/s") for batch, rate in direct),
+        Figure("writes: through the server", served, "messages/s"),
+        Figure("writes: worker CPU", cpu * 1e6, "µs per message"),
+        Figure("writes: ratio", served / best, "of the best of the statement", least=0.6),
+    ]
+
+
+async def _directly(stage: Stage, pairs: Sequence[Pair], batch: int) -> float:
+    """Return the rate of two connections that do nothing but write batches, each in conversations of its own."""
+    store = await pool.connect(stage.database_url, size=CONNECTIONS)
+    until = time.perf_counter() + FOR_S / 2
+
+    async def drive(mine: Sequence[Pair]) -> int:
+        turn = itertools.cycle(mine)
+        written = 0
+        while time.perf_counter() < until:
+            sends = [NewMessage(uuid.uuid4(), c, p.user, CONTENT, None) for c, p in itertools.islice(turn, batch)]
+            rows = await messages.send(store, sends, tracked_members=32, wait=False)
+            written += sum(row.is_new for row in rows)
+        return written
+
+    started = time.perf_counter()
+    written = await asyncio.gather(*(drive(pairs[n::CONNECTIONS]) for n in range(CONNECTIONS)))
+    await store.close()
+    return sum(written) / (time.perf_counter() - started)
+
+
+async def _through_server(stage: Stage, pairs: Sequence[Pair], *, for_s: float) -> tuple[float, float]:
+    """Return the worker's CPU for each message and the rate of acknowledged ones, one at a time in each pair."""
+    acknowledged = 0
+    is_over = False
+
+    def next_send(client: Lean) -> None:
+        client.send(
+            JSON.encode(MessageSend(conversation=pairs[client.index][0], message=uuid.uuid4(), content=CONTENT, id=1))
+        )
+
+    def on_frame(client: Lean, payload: bytes) -> None:
+        nonlocal acknowledged
+        if payload.startswith(b'{"op":"reply"'):
+            assert b'"ok"' in payload, payload
+            acknowledged += 1
+            if not is_over:
+                next_send(client)
+
+    clients = [await connect(stage.port, person.token, on_frame, n) for n, (_, person) in enumerate(pairs)]
+    await settle()
+    before, started = cpu_s(stage.worker), time.perf_counter()
+    for client in clients:
+        next_send(client)
+    await asyncio.sleep(for_s)
+    is_over = True
+    taken, used, written = time.perf_counter() - started, cpu_s(stage.worker) - before, acknowledged
+    await settle()
+    for client in clients:
+        client.transport.abort()
+    return used / written, written / taken
