@@ -1,6 +1,5 @@
 """From a command to its handler, and from what the handler does to a reply."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -96,8 +95,6 @@ async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply
     started = context.now
     try:
         result = await HANDLERS[type(command)](context, command)
-    except asyncio.CancelledError:
-        raise
     except Exception as error:  # noqa: BLE001  # no error may leave a command without an answer
         failed = as_echo_error(error) or _unforeseen(error, op)
         metrics.command(op, failed.code, context.now - started)

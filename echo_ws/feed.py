@@ -128,7 +128,8 @@ class Feed:
             name = name_of(channel)
             self._names[name] = channel
             self._broker.subscribe(name)
-        self._repair_if_behind(self._hub.topics[channel])
+        if (topic := self._hub.topics[channel]).stream.is_behind:
+            self._repair_soon(topic)
 
     def _leave(self, listener: Listener, channel: Channel) -> None:
         if self._hub.leave(listener, channel):
@@ -177,9 +178,10 @@ class Feed:
         elif change.kind is Kind.POKE:
             self._recheck((channel,))
         else:
+            was_behind = topic.stream.is_behind
             self._deliver(topic, topic.stream.offer(change.rev, change))
-            if topic.stream.is_behind:
-                asyncio.get_running_loop().call_later(PATIENCE_S, self._repair_if_behind, topic)
+            if topic.stream.is_behind and not was_behind:
+                self._repair_soon(topic)
 
     def _deliver(self, topic: Topic, due: Iterable[Change]) -> None:
         for change in due:
@@ -254,6 +256,10 @@ class Feed:
             elif channel.kind == "c":
                 self._close(topic)
 
+    def _repair_soon(self, topic: Topic) -> None:
+        """Let what is missing arrive by itself, or ask the database in a moment."""
+        asyncio.get_running_loop().call_later(PATIENCE_S, self._repair_if_behind, topic)
+
     def _repair_if_behind(self, topic: Topic) -> None:
         if topic.stream.is_behind and topic.channel not in self._repairing and topic.channel in self._hub.topics:
             self._repairing.add(topic.channel)
@@ -288,14 +294,15 @@ class Feed:
         for change in due:
             self._metrics.fanout(topic.deliver(change))
         for rev, row in found:
-            if rev in fresh and not row.has_left:
+            if rev in fresh and row.conversation_rev is not None and not row.has_left:
                 self._enter(topic, row)
 
     def _enter(self, topic: Topic, row: MembershipRow) -> None:
         """Let a user's connections hear a conversation that the user was added to."""
         assert row.conversation_id
+        assert row.conversation_rev is not None
         for listener in tuple(topic.listeners):
-            self._join(listener, Channel("c", row.conversation_id), row.conversation_rev or 0)
+            self._join(listener, Channel("c", row.conversation_id), row.conversation_rev)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -33,25 +33,12 @@ from .sessions import REVOKED, Sessions
 from .settings import Settings
 from .writer import Writer
 
-__all__ = ["Server", "handlers", "serve"]
+__all__ = ["Server", "handlers"]
 
 log = structlog.get_logger(__name__)
 
 DRAIN_STEP_S = 0.1
 MAX_COME_BACK_MS = 5000
-
-
-async def serve(settings: Settings, listener: socket.socket, metrics: Metrics, stop: asyncio.Event) -> None:
-    """Serve on a bound socket until ``stop`` is set; then send everybody away in good order and return.
-
-    Raises:
-        Unavailable: PostgreSQL cannot be reached at the start.
-    """
-    server = await Server.start(settings, listener, metrics)
-    try:
-        await stop.wait()
-    finally:
-        await server.drain()
 
 
 class Server:
@@ -139,10 +126,10 @@ class Server:
         await asyncio.gather(self.store.close(), self._lanes.close())
 
     async def _finish_commands(self) -> None:
-        """Wait for the sends at work, half the time there is to drain at most."""
+        """Wait for the commands at work, half the time there is to drain at most."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain_s / 2
-        while self.writer.waiting and loop.time() < deadline:  # noqa: ASYNC110  # once in a worker's life
+        while any(c.session and c.session.in_flight for c in self._connections) and loop.time() < deadline:  # noqa: ASYNC110  # once in a worker's life
             await asyncio.sleep(0.01)
 
     # -- the service of connections
@@ -223,7 +210,7 @@ class Server:
         self._connections.add(connection)
         await self.feed.attach(connection)
         if connection.is_closed:  # it went while the database was asked
-            self.closed(connection)
+            self.feed.detach(connection)
             return
         if reply:
             connection.send(reply)

@@ -125,7 +125,7 @@ export interface SessionStart {
 }
 
 /**
- * Create a conversation under an id of your choice; you become its admin.
+ * Create a conversation under an id of your choice; in a group or channel you become its admin.
  * Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
  */
 export interface ConversationCreate {

@@ -23,6 +23,7 @@ BEGIN
     IF pair IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtextextended(pair, 0));
         UPDATE messages.conversations SET deleted_at = NULL WHERE direct_key = pair AND deleted_at IS NOT NULL;
+        created = FOUND;
         SELECT id INTO conversation FROM messages.conversations WHERE direct_key = pair;
         IF FOUND THEN
             outcome = 'ok';

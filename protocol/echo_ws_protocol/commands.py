@@ -52,7 +52,7 @@ class SessionStart(Command[Done], frozen=True, tag="session.start"):
 
 
 class ConversationCreate(Command[ConversationCreated], frozen=True, tag="conversation.create"):
-    """Create a conversation under an id of your choice; you become its admin.
+    """Create a conversation under an id of your choice; in a group or channel you become its admin.
 
     Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
     """

@@ -323,7 +323,22 @@ $$;
 CREATE TRIGGER sync_members AFTER UPDATE OF participants ON messages.conversations
     FOR EACH ROW WHEN (NEW.participants IS DISTINCT FROM OLD.participants) EXECUTE FUNCTION messages.sync_members();
 
+-- A conversation that comes back is news to each of its members.
+CREATE FUNCTION messages.reopen() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE messages.members m SET user_rev = o.user_rev
+    FROM (SELECT p.user_id, users.take_rev(p.user_id) AS user_rev
+          FROM (SELECT user_id FROM messages.members WHERE conversation_id = NEW.id AND left_seq IS NULL
+                ORDER BY user_id) p) o
+    WHERE m.conversation_id = NEW.id AND m.user_id = o.user_id AND m.left_seq IS NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER reopen AFTER UPDATE OF deleted_at ON messages.conversations
+    FOR EACH ROW WHEN (OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL) EXECUTE FUNCTION messages.reopen();
+
 -- migrate:down
+DROP TRIGGER reopen ON messages.conversations;
 DROP TRIGGER sync_members ON messages.conversations;
 DROP TRIGGER number_change ON messages.conversations;
 DROP TRIGGER open_conversation ON messages.conversations;
@@ -333,7 +348,7 @@ DROP TRIGGER erase ON messages.messages;
 DROP TRIGGER zz_keep_updated_at ON messages.messages;
 DROP TRIGGER number_change ON messages.messages;
 DROP TRIGGER number_message ON messages.messages;
-DROP FUNCTION messages.sync_members, messages.open_conversation, messages.key_direct, messages.number_reaction,
+DROP FUNCTION messages.reopen, messages.sync_members, messages.open_conversation, messages.key_direct, messages.number_reaction,
     messages.erase, messages.keep_updated_at, messages.number_change, messages.number_message, users.take_rev,
     messages.take_rev, messages.adopt, messages.join_first, messages.pair, messages.listed, messages.uuids;
 DROP VIEW messages.snapshots CASCADE;
