@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,12 @@ class Home:
         self._let_account_enter()
         _make(self.log, mode=0o700)
         self.make_private(self.run)
+
+    def close(self) -> None:
+        """Leave nothing behind elsewhere, once the last server has taken its socket away."""
+        if self.run.parent != self.path:
+            with suppress(OSError):
+                self.run.rmdir()
 
     def make_private(self, folder: Path) -> None:
         """Make a folder for the servers' account alone."""

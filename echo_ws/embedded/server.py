@@ -86,6 +86,7 @@ class EmbeddedServer(ABC):
         if self._claim is not None:
             self._claim.release()
             self._claim = None
+            self._home.close()
 
     def kill(self) -> None:
         """End the server the hard way, as a crash would."""
