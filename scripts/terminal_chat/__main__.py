@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -65,7 +66,14 @@ def _options() -> argparse.Namespace:
         default=[],
         help="whom to talk to (several: a group), or the id of a conversation; default: the next demo user",
     )
-    return parser.parse_args()
+    return parser.parse_args(list(_with_token_attached(sys.argv[1:])))
+
+
+def _with_token_attached(arguments: list[str]) -> Iterator[str]:
+    """Turn ``--token X`` into ``--token=X``: a token may begin with a dash."""
+    rest = iter(arguments)
+    for argument in rest:
+        yield f"--token={next(rest, '')}" if argument == "--token" else argument
 
 
 def _demo_users(file: Path) -> list[Person]:

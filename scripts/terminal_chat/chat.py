@@ -143,7 +143,7 @@ class Chat:
             interrupt_exception=EOFError,
         )
         prompt.default_buffer.on_text_changed += lambda buffer: self._tell_typing(buffer.text)
-        with suppress(EOFError):
+        with suppress(EOFError), prompt.input.raw_mode():  # also between two lines: a key pressed early is not lost
             while (line := (await prompt.prompt_async()).strip()) != "/quit":
                 self._lines.put_nowait(line)
 

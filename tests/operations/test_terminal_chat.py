@@ -1,0 +1,199 @@
+"""The terminal chat as a process, with a person at the other end."""
+
+import asyncio
+import json
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from echo_ws.client import Client
+from echo_ws_protocol.commands import MessageSend
+from echo_ws_protocol.events import Message, Receipt, Typing
+from echo_ws_protocol.ids import uuid7
+from tests.support.world import Worker, World
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Terminal:
+    """A running chat: what it printed so far, and a way to type."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader, keyboard: int) -> None:
+        self.process = process
+        self._output = output
+        self._keyboard = keyboard
+        self._shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._keyboard, text.encode())
+
+    async def until(self, text: str) -> str:
+        """Wait until ``text`` has been printed; return what was printed up to there and forget it."""
+        async with asyncio.timeout(20):
+            while text not in self._shown:
+                read = await self._output.read(4096)
+                assert read, f"the chat ended without {text!r}: {self._shown}"
+                self._shown += read.decode("utf-8", "replace")
+        before, _, self._shown = self._shown.partition(text)
+        return before
+
+    async def leaves(self) -> int:
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def chat(*arguments: str, data_dir: Path, on_a_terminal: bool = False) -> AsyncIterator[Terminal]:
+    ours, theirs = pty.openpty() if on_a_terminal else os.pipe()[::-1]
+    reading, writing = (os.dup(ours), theirs) if on_a_terminal else os.pipe()
+    loop = asyncio.get_running_loop()
+    output = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", 0)
+    )
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("ECHO_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "scripts.terminal_chat", *arguments,
+        cwd=ROOT, env={**environ, "ECHO_DATA_DIR": str(data_dir), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"},
+        stdin=theirs, stdout=writing, stderr=writing, start_new_session=True,
+    )  # fmt: skip
+    for each in {theirs, writing}:
+        os.close(each)
+    try:
+        yield Terminal(process, output, ours)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        transport.close()
+        os.close(ours)
+
+
+class Relay:
+    """A port in front of a worker that can go away and come back."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url).port
+        self._pipes: set[asyncio.StreamWriter] = set()
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/ws"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        self._server.close()
+        for pipe in self._pipes:
+            pipe.transport.abort()
+        await self._server.wait_closed()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker_reader, worker_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._pipes |= {writer, worker_writer}
+        await asyncio.gather(self._pump(reader, worker_writer), self._pump(worker_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while received := await reader.read(65536):
+                writer.write(received)
+        writer.close()
+
+
+async def test_two_people_talk_one_of_them_in_the_terminal(
+    direct: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    await alice.call(MessageSend(conversation=direct, message=uuid7(), content="are you there?"))
+    token = await people.token(bob.user)
+
+    async with chat("--url", worker.url, "--token", token, "--with", str(direct), data_dir=tmp_path) as terminal:
+        await terminal.until("#1 Alice  are you there?")
+        read = await alice.next(Receipt, lambda receipt: receipt.read_seq == 1)
+        terminal.type("yes\n/react 👍\n/reply #1 and you?\n")
+        answer = await alice.next(Message, lambda message: message.content == "yes")
+        reacted = await alice.next(Message, lambda message: bool(message.reactions))
+        reply = await alice.next(Message, lambda message: message.reply_to is not None)
+        await terminal.until("↳ #1 are you there? │ and you?")
+
+    assert bob.user == read.user == answer.sender
+    assert {"👍": 1} == reacted.reactions
+    assert ("and you?", reacted.message) == (reply.content, reply.reply_to)
+
+
+async def test_demo_users_are_known_by_name_and_a_first_chat_opens_the_conversation(
+    people: World, worker: Worker, tmp_path: Path
+) -> None:
+    users = {name: await people.user(name) for name in ("ann", "ben")}
+    lines = [
+        json.dumps({"user": str(user), "name": name, "phone": f"+49{n}", "token": await people.token(user)})
+        for n, (name, user) in enumerate(users.items())
+    ]
+    (tmp_path / "demo-users.jsonl").write_text("\n".join(lines))
+
+    async with (
+        chat("--url", worker.url, data_dir=tmp_path) as ann,
+        chat("--url", worker.url, "--as", "BEN", "--with", "+490", data_dir=tmp_path) as ben,
+    ):
+        ann.type("hello ben\n")
+        await ben.until("ann  hello ben")
+        ben.type("hello ann\n")
+        await ann.until("ben  hello ann")
+
+
+async def test_on_a_terminal_the_prompt_tells_typing_and_ctrl_d_leaves(
+    direct: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    arguments = ("--url", worker.url, "--token", await people.token(bob.user), "--with", str(direct))
+
+    async with chat(*arguments, data_dir=tmp_path, on_a_terminal=True) as terminal:
+        await terminal.until("> ")
+        terminal.type("goo")
+        typing = await alice.next(Typing)
+        await alice.call(MessageSend(conversation=direct, message=uuid7(), content="wait"))
+        await terminal.until("wait")
+        await terminal.until("goo")  # what was being typed is drawn again below
+        terminal.type("d bye\r")
+        message = await alice.next(Message, lambda message: message.sender == bob.user)
+        await terminal.until("good bye")
+        await terminal.until("> ")
+        terminal.type("\x04")
+        code = await terminal.leaves()
+
+    assert bob.user == typing.user
+    assert ("good bye", 0) == (message.content, code)
+
+
+async def test_the_chat_survives_a_server_that_is_away_and_fetches_what_it_missed(
+    direct: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    token = await people.token(bob.user)
+
+    async with (
+        Relay(worker.url) as relay,
+        chat("--url", relay.url, "--token", token, "--with", str(direct), data_dir=tmp_path) as terminal,
+    ):
+        await terminal.until("connected")
+        await relay.cut()
+        await alice.call(MessageSend(conversation=direct, message=uuid7(), content="missed"))
+        terminal.type("typed while the server was away\n")
+        await relay.mend()
+        await terminal.until("#1 Alice  missed")
+        typed = await alice.next(Message, lambda message: message.sender == bob.user)
+
+    assert "typed while the server was away" == typed.content
