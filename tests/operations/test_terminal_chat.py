@@ -6,16 +6,15 @@ import os
 import pty
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from echo_ws.client import Client
 from echo_ws_protocol.commands import MessageSend
 from echo_ws_protocol.events import Message, Receipt, Typing
 from echo_ws_protocol.ids import uuid7
+from tests.support.relay import Relay
 from tests.support.world import Worker, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,47 +72,6 @@ async def chat(*arguments: str, data_dir: Path, on_a_terminal: bool = False) -> 
         await process.wait()
         transport.close()
         os.close(ours)
-
-
-class Relay:
-    """A port in front of a worker that can go away and come back."""
-
-    def __init__(self, url: str) -> None:
-        self._target = urlsplit(url).port
-        self._pipes: set[asyncio.StreamWriter] = set()
-        self._port = 0
-
-    async def __aenter__(self) -> Self:
-        await self.mend()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.cut()
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/ws"
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._join, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        self._server.close()
-        for pipe in self._pipes:
-            pipe.transport.abort()
-        await self._server.wait_closed()
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        worker_reader, worker_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._pipes |= {writer, worker_writer}
-        await asyncio.gather(self._pump(reader, worker_writer), self._pump(worker_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while received := await reader.read(65536):
-                writer.write(received)
-        writer.close()
 
 
 async def test_two_people_talk_one_of_them_in_the_terminal(
