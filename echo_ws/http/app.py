@@ -13,27 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from echo_ws.metrics import CONTENT_TYPE, Metrics
-from echo_ws_protocol.errors import ErrorCode
+from echo_ws_protocol.errors import HTTP_STATUS, ErrorCode
 from echo_ws_protocol.replies import Failure, Reply
 from echo_ws_protocol.types import Outcome
 
 Health: TypeAlias = Callable[[], Awaitable[Mapping[str, object]]]
 RunCommand: TypeAlias = Callable[[bytes, str, str, str], Awaitable[Reply]]
 """Called with a command's frame as JSON, the bearer token, the client's address and user agent."""
-
-STATUS = {
-    ErrorCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
-    ErrorCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
-    ErrorCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorCode.UNKNOWN_OP: HTTPStatus.NOT_FOUND,
-    ErrorCode.ID_CONFLICT: HTTPStatus.CONFLICT,
-    ErrorCode.ALREADY_AUTHENTICATED: HTTPStatus.CONFLICT,
-    ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorCode.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorCode.UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
-"""The status of each error; what is not here is the client's mistake, 400."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -151,7 +137,7 @@ def _reply(reply: Reply) -> Response:
     if reply.error is UNSET:
         return _json(reply)
     headers: dict[str, str] = {}
-    status = STATUS.get(reply.error.code, HTTPStatus.BAD_REQUEST)
+    status = HTTPStatus(HTTP_STATUS[reply.error.code])
     if reply.error.retry_after_ms is not None:
         headers["Retry-After"] = str(max(1, math.ceil(reply.error.retry_after_ms / 1000)))
     if status is HTTPStatus.UNAUTHORIZED:

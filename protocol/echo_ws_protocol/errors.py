@@ -106,5 +106,5 @@ class CloseCode(IntEnum):
 
 
 def may_come_back(code: int) -> bool:
-    """Tell whether a client closed with ``code`` should reconnect. 1006 is a lost connection: yes."""
-    return code in {1000, 1001, 1006, 1011, 1012, 1013, 1014} or 4000 <= code < 4500  # noqa: PLR2004
+    """Tell whether a client closed with ``code`` should reconnect. 1005 and 1006 are lost connections: yes."""
+    return code in {1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014} or 4000 <= code < 4500  # noqa: PLR2004

@@ -9,9 +9,9 @@ import pytest
 import uvicorn
 from msgspec import Raw, json
 
-from echo_ws.http.app import STATUS, app
+from echo_ws.http.app import app
 from echo_ws.metrics import Metrics
-from echo_ws_protocol.errors import ErrorCode
+from echo_ws_protocol.errors import HTTP_STATUS, ErrorCode
 from echo_ws_protocol.replies import Failure, Reply
 
 
@@ -124,7 +124,7 @@ async def test_an_error_has_a_status_that_fits(site: Site, code: ErrorCode) -> N
 
     answer = await site.post("message.send")
 
-    assert answer.status == STATUS.get(code, 400)
+    assert answer.status == HTTP_STATUS[code]
     assert answer.json["error"]["code"] == code
 
 
