@@ -382,8 +382,8 @@ class Connection(asyncio.Protocol):
         """Close after the last words. Without the other's goodbye only half: a reset would take ours from it."""
         self._state = _CLOSING
         self._commons.heartbeat.put(self, CLOSE_S)
-        first = self._ws.close_rcvd if self._ws.close_rcvd_then_sent else self._ws.close_sent
-        self.close_code = int(first.code) if first else self.close_code
+        if self._ws.close_sent is not None:
+            self.close_code = int(self._ws.close_sent.code)
         if self._ws.close_rcvd is not None:
             self._transport.close()
         else:

@@ -61,8 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_answered = False  # refused: what else arrives is thrown away
         self._is_head_done = False
         self._is_silent = True
-        self._head_bytes = 0
-        self._body_bytes = 0
+        self._chunk_bytes = self._head_bytes = self._body_bytes = 0
         self._deadline = math.inf
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -90,12 +89,14 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._is_silent = False
         self._unset_keepalive_if_required()
-        if self._deadline == math.inf and self._is_idle():
-            self._allow(1)
-        if not self._is_head_done:
-            self._head_bytes += len(data)
+        if self._deadline == math.inf:
+            self._begin()
+        self._chunk_bytes = len(data)
         self._feed(data)
-        if not (self._is_head_done or self._is_answered) and self._head_bytes > MAX_HEAD_BYTES:
+        if self._is_head_done or self._is_answered:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_TOO_LARGE_HEAD)
 
     def look(self, now: float) -> float | None:
@@ -116,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_head_done = False
-        self._head_bytes = self._body_bytes = 0
+        self._body_bytes = 0
         self._allow(1)
 
     def on_headers_complete(self) -> None:
@@ -143,6 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._deadline = math.inf
+        self._head_bytes = -self._chunk_bytes  # what follows in this chunk may be the head of the next
         if not self._is_answered:
             super().on_message_complete()
 
@@ -218,8 +220,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write(_render(refusal, self.server_state.default_headers))
         self.transport.write_eof()
 
-    def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+    def _begin(self) -> None:
+        """Expect a head, or the line ends that may stand before one."""
+        self._is_head_done = False
+        self._head_bytes = 0
+        self._allow(1)
 
     def _allow(self, times: int) -> None:
         self._deadline = self._commons.heartbeat.time() + times * self._listener.handshake_timeout_s
