@@ -75,7 +75,10 @@ def load_with_sources(
     for name, raw, source in (*_from_file(file), *_from_environ(environ), *_from_overrides(overrides)):
         values[name] = _convert(name, raw, source)
         sources[name] = source
-    return Settings(**values), sources
+    settings = Settings(**values)
+    if settings.redis_url == "memory:" and settings.workers > 1:
+        raise ConfigError(f"{PREFIX}REDIS_URL: memory: serves one worker, got {PREFIX}WORKERS {settings.workers}")
+    return settings, sources
 
 
 def describe() -> list[Setting]:

@@ -97,7 +97,7 @@ def _clean(value: object) -> object:
 
 
 def _escape(text: str) -> str:
-    text = _URL_PASSWORD.sub(r"\1:***@", _BEARER.sub(rf"\1 {HIDDEN}", _PHONE.sub(r"+…\1", text[: 4 * LONGEST])))
+    text = _URL_PASSWORD.sub(r"\1:***@", _BEARER.sub(rf"\1 {HIDDEN}", _PHONE.sub(r"+…\1", text[: 4 * LONGEST].strip())))
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 1]}…"
     if text.isprintable():

@@ -153,7 +153,7 @@ class Metrics:
 
     def gauge(self, name: str, value: float) -> None:
         """Set what is described in ``GAUGES``; probes do so."""
-        self._gauges[name] = value
+        self._gauges[name] = float(value)
 
     def publish(self) -> None:
         """Let the other workers see what this one counted."""

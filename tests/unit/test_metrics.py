@@ -118,6 +118,15 @@ def test_probes_set_the_gauges_when_the_page_is_read() -> None:
     assert values(metrics)["echo_writer_queue"] == 4
 
 
+def test_a_gauge_may_be_a_truth(memory: SharedMemory) -> None:
+    for slot in (0, 1):
+        metrics = Metrics(memory, slot)
+        metrics.gauge("redis_connected", True)
+        metrics.publish()
+
+    assert values(metrics)["echo_redis_connected"] == 2
+
+
 def test_a_name_that_nobody_described_still_shows() -> None:
     metrics = Metrics()
     metrics.count("surprise", "kind")

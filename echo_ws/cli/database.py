@@ -1,0 +1,69 @@
+import os
+import shutil
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import click
+from msgspec.structs import replace
+
+from echo_ws.config import Settings
+from echo_ws.embedded import EmbeddedPostgres, EmbeddedRedis
+from echo_ws_db.pool import Store, Unavailable, connect
+
+from .options import Stop, configured
+
+T = TypeVar("T")
+
+
+def located(settings: Settings) -> Settings:
+    """Return settings that name both servers: the configured ones, or those that `echo-ws serve` runs here."""
+    return replace(
+        settings,
+        database_url=settings.database_url or EmbeddedPostgres(settings.data_dir).url,
+        redis_url=settings.redis_url or EmbeddedRedis(settings.data_dir).url,
+    )
+
+
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Do some work on the configured database, or on that of the running server."""
+    url = located(settings).database_url
+    assert url
+    try:
+        store = await connect(url, size=1, statement_timeout=30, acquire_timeout=5, application="echo-ws cli")
+    except Unavailable as error:
+        raise Stop(str(error) if settings.database_url else not_running(settings)) from error
+    try:
+        return await work(store)
+    finally:
+        await store.close()
+
+
+def not_running(settings: Settings) -> str:
+    return (
+        f"no database runs in {settings.data_dir}: start it with `echo-ws serve`, "
+        "or name yours with ECHO_DATABASE_URL, or another folder with ECHO_DATA_DIR"
+    )
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@configured()
+def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
+    """Open the database in psql; ARGUMENTS are psql's, as in `echo-ws psql -c 'TABLE auth.users'`."""
+    url = located(settings).database_url
+    assert url
+    program = shutil.which("psql") if settings.database_url else None
+    if program is None:
+        if not settings.database_url and not accepts(url):
+            raise Stop(not_running(settings))
+        program = str(EmbeddedPostgres(settings.data_dir).program("psql"))
+    os.execv(program, ["psql", url, *arguments])  # noqa: S606
+
+
+def accepts(url: str) -> bool:
+    """Whether somebody listens on the Unix socket that ``url`` names."""
+    folder = parse_qs(urlsplit(url).query)["host"][0]
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(f"{folder}/.s.PGSQL.5432") == 0

@@ -1,0 +1,136 @@
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from msgspec.structs import replace
+
+import echo_ws
+from echo_ws import logs
+from echo_ws.broker import redis
+from echo_ws.config import Settings, load
+from echo_ws.demo import DemoUser, keep_demo_users, users_file
+from echo_ws.embedded import EmbeddedPostgres, EmbeddedRedis
+from echo_ws.port import reserve
+from echo_ws.progress import phase
+from echo_ws.supervisor import Supervisor, WorkerFailed
+from echo_ws_db import migrate
+
+from .healthcheck import EVERYWHERE
+from .options import Stop, configured
+
+DEMO_USERS = 2
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; default: ECHO_HOST.")
+@click.option("--port", type=int, help="Port to listen on; default: ECHO_PORT.")
+@click.option("--workers", type=int, help="Worker processes; default: ECHO_WORKERS.")
+@configured("host", "port", "workers")
+def serve(settings: Settings) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    Without ECHO_DATABASE_URL and ECHO_REDIS_URL it runs a PostgreSQL and a Redis of its own, keeps their data in
+    ECHO_DATA_DIR, and makes two demo users at the first start. Ctrl-C twice stops without waiting for anybody.
+    """
+    logs.configure(settings)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            _serve(settings, stack)
+    except KeyboardInterrupt:
+        raise Stop("interrupted") from None
+
+
+def _serve(settings: Settings, stack: ExitStack) -> None:
+    held = stack.enter_context(reserve(settings.host, settings.port))
+    settings = replace(settings, port=held.getsockname()[1])
+    is_embedded = settings.database_url is None
+    settings = _with_servers(settings, stack)
+    asyncio.run(_check(settings, is_embedded=is_embedded))
+    people = asyncio.run(keep_demo_users(settings, DEMO_USERS)) if is_embedded else []
+    asyncio.run(_supervise(settings, people))
+
+
+def _with_servers(settings: Settings, stack: ExitStack) -> Settings:
+    """Start what no URL names. The embedded servers stop when ``stack`` closes, or when this process dies."""
+    if settings.database_url is None:
+        with phase("starting PostgreSQL"):
+            settings = replace(settings, database_url=stack.enter_context(EmbeddedPostgres(settings.data_dir)).url)
+    if settings.redis_url is None:
+        with phase("starting Redis"):
+            settings = replace(settings, redis_url=stack.enter_context(EmbeddedRedis(settings.data_dir)).url)
+    return settings
+
+
+async def _check(settings: Settings, *, is_embedded: bool) -> None:
+    """Migrate our own database; refuse servers that are away, too old or not migrated."""
+    assert settings.database_url
+    assert settings.redis_url
+    if settings.redis_url != "memory:":
+        await redis.check(settings.redis_url)
+    if is_embedded:
+        with phase("bringing the database up to date"):
+            await migrate.up(settings.database_url)
+    elif not await migrate.current(settings.database_url):
+        raise Stop("the database is not up to date: run `echo-ws migrate up`, then start again")
+
+
+async def _supervise(settings: Settings, people: list[DemoUser]) -> None:
+    supervisor = Supervisor(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop)
+    try:
+        await supervisor.run(lambda: click.echo("\n".join(_welcome(settings, people))))
+    except WorkerFailed as error:
+        if error.was_explained:
+            sys.exit(1)
+        raise Stop(str(error)) from error
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _welcome(settings: Settings, people: list[DemoUser]) -> list[str]:
+    """Return five lines: where the server is, and how to try it."""
+    host = EVERYWHERE.get(settings.host, settings.host)
+    place = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+    workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    command = _command()
+    lines = [f"echo_ws {echo_ws.__version__} serves ws://{place}/ws ({workers}; Ctrl-C stops it)"]
+    if people:
+        names = " and ".join(person.name for person in people[:DEMO_USERS])
+        lines += [
+            f"  users   {names}, with tokens in {users_file(settings)}",
+            f"  chat    {_chat(settings, place, people)}",
+        ]
+    else:
+        lines += [
+            f"  users   {command} user add --phone +49… --name Alice",
+            f"  tokens  {command} session issue +49…",
+        ]
+    return [*lines, f"  rows    {command} psql", f"  health  curl http://{place}/healthz"]
+
+
+def _chat(settings: Settings, place: str, people: list[DemoUser]) -> str:
+    script = Path(echo_ws.__file__).parents[1] / "scripts/chat"
+    if not script.exists():
+        return f"curl --json '{{}}' -H 'Authorization: Bearer TOKEN' http://{place}/v1/conversation.list"
+    found = load(os.environ, None, {})
+    url = "" if (found.host, found.port) == (settings.host, settings.port) else f" --url ws://{place}/ws"
+    chat = f"{shlex.quote(os.path.relpath(script))}{url}"
+    return f"{chat} --as {people[0].name}, and in another terminal --as {people[-1].name}"
+
+
+def _command() -> str:
+    """Return how to call this program again from where we are."""
+    script = Path(sys.executable).with_name("echo-ws")
+    return shlex.quote(os.path.relpath(script)) if script.exists() else f"{sys.executable} -m echo_ws.cli"

@@ -1,0 +1,200 @@
+"""The commands that work on the database, on a real one."""
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from click.testing import CliRunner, Result
+
+from echo_ws import passwords, tokens
+from echo_ws.cli import COMMANDS, main
+from tests.support.services import Databases
+
+PHONE = "+49 151 23456789"
+NOWHERE = "postgresql://postgres@127.0.0.1:1/echo"
+
+Run = Callable[..., Result]
+Query = Callable[[str], Any]
+
+
+def run_with(environ: dict[str, str]) -> Run:
+    def run(*arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(main, arguments, env=environ, **more)
+
+    return run
+
+
+@pytest.fixture
+def run(database: str, redis_url: str) -> Run:
+    return run_with({"ECHO_DATABASE_URL": database, "ECHO_REDIS_URL": redis_url})
+
+
+@pytest.fixture
+def query(databases: Databases, database: str) -> Query:
+    def one_value(sql: str) -> Any:
+        async def ask() -> Any:
+            connection = await asyncpg.connect(database)
+            try:
+                return await connection.fetchval(sql)
+            finally:
+                await connection.close()
+
+        return databases.run(ask())
+
+    return one_value
+
+
+@pytest.fixture
+def user(run: Run) -> str:
+    return run("user", "add", "--phone", PHONE, "--name", "Alice").stdout.strip()
+
+
+def test_a_user_is_added_under_a_normalised_number(run: Run, query: Query) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", "Alice")
+
+    assert result.exit_code == 0
+    assert query("SELECT id FROM auth.users WHERE phone = '+4915123456789'") == uuid.UUID(result.stdout.strip())
+    assert query("SELECT password_hash FROM auth.users") == "!"
+
+
+def test_a_password_is_asked_for_and_stored_as_a_hash(run: Run, query: Query) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", "Alice", "--password", input="correct horse\n" * 2)
+
+    assert result.exit_code == 0
+    assert "correct horse" not in result.output
+    assert passwords.verify(query("SELECT password_hash FROM auth.users"), "correct horse")
+
+
+@pytest.mark.parametrize("phone", ["12345", "+49", "call me", "+99912345678901"])
+def test_what_is_no_phone_number_is_refused(run: Run, phone: str) -> None:
+    result = run("user", "add", "--phone", phone, "--name", "Alice")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"echo-ws: {phone}: not a phone number")
+
+
+def test_a_number_has_one_user(run: Run, user: str) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", "Bob")
+
+    assert result.exit_code == 1
+    assert "belongs to another user" in result.stderr
+
+
+@pytest.mark.parametrize("by", ["id", "phone"])
+def test_the_token_of_a_new_session_is_shown_and_only_its_digest_stored(
+    run: Run, query: Query, user: str, by: str
+) -> None:
+    result = run("session", "issue", user if by == "id" else PHONE, "--device", "laptop", "--days", "3")
+
+    assert result.exit_code == 0
+    assert query("SELECT session_token FROM auth.sessions") == tokens.digest(result.stdout.strip())
+    assert query("SELECT extract(day FROM expires_at - created_at) FROM auth.sessions") == 3
+    assert "laptop (cli)" in run("session", "list", user).stdout
+
+
+@pytest.mark.parametrize("who", [str(uuid.uuid4()), "+4915100000000"])
+def test_there_is_no_session_for_nobody(run: Run, who: str) -> None:
+    result = run("session", "issue", who)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"echo-ws: {who}: no such user; `echo-ws user add` adds one\n"
+
+
+def test_a_revoked_session_is_gone(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+    session = str(query("SELECT id FROM auth.sessions"))
+
+    first, second = run("session", "revoke", session), run("session", "revoke", session)
+
+    assert query("SELECT count(*) FROM auth.sessions") == 0
+    assert (first.exit_code, first.stdout) == (0, "1 revoked\n")
+    assert (second.exit_code, second.stdout) == (1, "0 revoked\n")
+
+
+def test_a_session_is_revoked_also_when_redis_is_away(database: str, run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+    without = run_with({"ECHO_DATABASE_URL": database, "ECHO_REDIS_URL": "redis://127.0.0.1:1"})
+
+    result = without("session", "revoke", str(query("SELECT id FROM auth.sessions")))
+
+    assert result.exit_code == 0
+    assert query("SELECT count(*) FROM auth.sessions") == 0
+    assert "open connections end within 15 s" in result.stderr
+
+
+def test_demo_users_are_json_lines_that_open_sessions(run: Run, query: Query) -> None:
+    result = run("demo", "users", "--count", "600")
+
+    people = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len({person["user"] for person in people}) == 600
+    assert [person["name"] for person in people[:2]] == ["Alice", "Bob"]
+    assert query("SELECT count(*) FROM auth.sessions") == 600
+    digest = tokens.digest(people[599]["token"])
+    assert str(query(f"SELECT user_id FROM auth.sessions WHERE session_token = '{digest}'")) == people[599]["user"]
+
+
+def test_migrating_up_and_down_and_asking(empty_database: str) -> None:
+    run = run_with({"ECHO_DATABASE_URL": empty_database})
+
+    before, up, after = run("migrate", "status"), run("migrate", "up"), run("migrate", "status")
+    down = run("migrate", "down", "--yes")
+
+    assert (before.exit_code, up.exit_code, after.exit_code, down.exit_code) == (0, 0, 0, 0)
+    assert "pending   0001_reference" in before.stdout
+    assert "pending" not in after.stdout
+    assert "pending" in run("migrate", "status").stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["session", "list", PHONE], ["user", "add", "--phone", PHONE, "--name", "A"], ["migrate", "status"]]
+)
+def test_a_database_that_is_away_is_one_line(command: list[str]) -> None:
+    result = run_with({"ECHO_DATABASE_URL": NOWHERE})(*command)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert "PostgreSQL" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["session", "list", PHONE], ["migrate", "status"], ["psql"]])
+def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path, command: list[str]) -> None:
+    result = run_with({"ECHO_DATA_DIR": str(tmp_path)})(*command)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"no database runs in {tmp_path}: start it with `echo-ws serve`" in result.stderr
+
+
+def test_the_settings_in_force_are_shown_with_their_source_and_without_secrets() -> None:
+    result = run_with({"ECHO_PORT": "17", "ECHO_DATABASE_URL": "postgresql://echo:hunter2@db/echo"})("config")
+
+    assert "* ECHO_PORT                  17\n" in result.stdout
+    assert "  ECHO_WORKERS               1\n" in result.stdout
+    assert "hunter2" not in result.output
+
+
+def test_a_setting_that_does_not_exist_is_named_and_those_that_do_are_listed() -> None:
+    result = run_with({"ECHO_PROT": "17"})("config")
+
+    assert result.exit_code == 1
+    assert result.stderr == "echo-ws: ECHO_PROT: no such setting; `echo-ws config` lists them\n"
+    assert "ECHO_PORT (integer): TCP port" in result.stdout
+
+
+def test_asking_for_health_where_nobody_listens_fails() -> None:
+    result = run_with({"ECHO_PORT": "1"})("healthcheck")
+
+    assert result.exit_code == 1
+    assert "no answer from 127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    assert command in CliRunner().invoke(main, ["--help"]).stdout
