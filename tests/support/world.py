@@ -19,7 +19,7 @@ from echo_ws.client import Client
 from echo_ws.metrics import Metrics
 from echo_ws.server import Server
 from echo_ws.settings import Settings
-from echo_ws_db import pool, sessions, users
+from echo_ws_db import conversations, pool, sessions, users
 from echo_ws_db.pool import Store
 from echo_ws_protocol.commands import ConversationCreate
 from echo_ws_protocol.events import Membership
@@ -35,6 +35,7 @@ class Worker:
 
     def __init__(self, server: Server, port: int) -> None:
         self.server = server
+        self.port = port
         self.url = f"ws://127.0.0.1:{port}/ws"
         self.http = f"http://127.0.0.1:{port}"
 
@@ -84,6 +85,10 @@ class World:
         for person in (creator, *others):
             await person.next(Membership)
         return created.conversation
+
+    async def room(self, type_: str, creator: UUID, *others: UUID) -> UUID:
+        """Create a conversation of users who need not be connected."""
+        return (await conversations.create(self.store, uuid7(), type_, None, creator, others)).conversation
 
 
 @pytest.fixture(scope="session")

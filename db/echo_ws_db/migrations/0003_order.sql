@@ -195,7 +195,11 @@ CREATE TRIGGER number_message BEFORE INSERT ON messages.messages
 
 CREATE FUNCTION messages.number_change() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.rev = messages.take_rev(CASE TG_TABLE_NAME WHEN 'messages' THEN NEW.conversation_id ELSE NEW.id END);
+    IF TG_TABLE_NAME = 'messages' THEN  -- a CASE would look for both columns in either table
+        NEW.rev = messages.take_rev(NEW.conversation_id);
+    ELSE
+        NEW.rev = messages.take_rev(NEW.id);
+    END IF;
     RETURN NEW;
 END
 $$;

@@ -1,0 +1,170 @@
+"""Creating: a direct conversation is the pair's only one, groups and channels have the id that was chosen."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import pytest
+
+from echo_ws.client import Client, CommandFailed
+from echo_ws_protocol.commands import ConversationCreate, ConversationGet, MessageSend
+from echo_ws_protocol.events import Membership, Message
+from echo_ws_protocol.ids import uuid7
+from tests.support import other_service
+from tests.support.other_service import Sql
+from tests.support.waiting import heard
+from tests.support.world import Worker, World
+
+
+def direct_with(user: UUID) -> ConversationCreate:
+    return ConversationCreate(conversation=uuid7(), type="direct", participants=[user])
+
+
+async def test_a_group_has_the_id_that_was_chosen_and_its_creator_as_admin(alice: Client, bob: Client, db: Sql) -> None:
+    chosen = uuid7()
+
+    created = await alice.call(
+        ConversationCreate(conversation=chosen, type="group", participants=[bob.user], name="Reading club")
+    )
+
+    assert (chosen, True) == (created.conversation, created.created)
+    row = await db.fetchrow("SELECT * FROM messages.conversations WHERE id = $1", chosen)
+    assert row is not None
+    assert ("group", "Reading club", alice.user) == (row["type"], row["name"], row["created_by"])
+    participants = json.loads(row["participants"])
+    assert {str(alice.user), str(bob.user)} == set(participants["user_ids"])
+    assert ([str(alice.user)], []) == (participants["admins"], participants["muted"])
+
+
+async def test_all_who_take_part_are_told_at_once_on_every_device(
+    alice: Client, bob: Client, people: World, worker: Worker
+) -> None:
+    phone = await people.device(bob.user, worker, codec="msgpack")
+
+    created = await alice.call(ConversationCreate(conversation=uuid7(), type="group", participants=[bob.user]))
+
+    roles = {}
+    for name, device in {"alice": alice, "bob": bob, "phone": phone}.items():
+        told = await device.next(Membership)
+        assert created.conversation == told.conversation
+        roles[name] = told.role
+    assert {"alice": "admin", "bob": "member", "phone": "member"} == roles
+
+
+async def test_a_direct_conversation_has_two_equals(alice: Client, bob: Client) -> None:
+    created = await alice.call(direct_with(bob.user))
+
+    details = await bob.call(ConversationGet(conversation=created.conversation))
+
+    assert {"member"} == {person.role for person in details.participants}
+    assert alice.user == details.conversation.peer
+
+
+async def test_a_pair_has_one_direct_conversation_whoever_asks(alice: Client, bob: Client) -> None:
+    first = await alice.call(direct_with(bob.user))
+    second = await bob.call(direct_with(alice.user))
+
+    assert (first.conversation, False) == (second.conversation, second.created)
+
+
+async def test_eight_racers_get_one_direct_conversation(alice: Client, bob: Client, db: Sql) -> None:
+    racers = [(alice, bob.user), (bob, alice.user)] * 4
+
+    created = await asyncio.gather(*(racer.call(direct_with(other)) for racer, other in racers))
+
+    assert 1 == len({answer.conversation for answer in created})
+    assert 1 == sum(answer.created for answer in created)
+    assert 1 == await db.fetchval(
+        "SELECT count(*) FROM messages.conversations WHERE participants -> 'user_ids' @> to_jsonb($1::text)",
+        str(alice.user),
+    )
+    assert 1 == len(await heard(bob, Membership))
+
+
+async def test_a_direct_conversation_with_oneself_is_a_notebook(alice: Client) -> None:
+    created = await alice.call(direct_with(alice.user))
+    await alice.next(Membership)
+
+    await alice.call(MessageSend(conversation=created.conversation, message=uuid7(), content="buy milk"))
+
+    assert "buy milk" == (await alice.next(Message)).content
+    details = await alice.call(ConversationGet(conversation=created.conversation))
+    assert alice.user == details.conversation.peer
+
+
+async def test_a_deleted_direct_conversation_revives_for_both(
+    direct: UUID, alice: Client, bob: Client, db: Sql
+) -> None:
+    await other_service.close(db, direct)
+
+    again = await alice.call(direct_with(bob.user))
+    for person in (alice, bob):
+        await person.next(Membership)
+    sent = uuid7()
+    await bob.call(MessageSend(conversation=direct, message=sent, content="still there?"))
+
+    assert direct == again.conversation
+    for person in (alice, bob):
+        assert sent == (await person.next(Message)).message
+
+
+async def test_creating_again_changes_nothing(alice: Client, bob: Client, db: Sql) -> None:
+    command = ConversationCreate(conversation=uuid7(), type="group", participants=[bob.user], name="Reading club")
+    await alice.call(command)
+    before = await db.fetchrow("SELECT * FROM messages.heads WHERE conversation_id = $1", command.conversation)
+
+    again = await alice.call(command)
+
+    assert (command.conversation, False) == (again.conversation, again.created)
+    assert before == await db.fetchrow("SELECT * FROM messages.heads WHERE conversation_id = $1", command.conversation)
+    assert 1 == len(await heard(bob, Membership))
+
+
+async def test_an_id_that_somebody_else_uses_is_a_conflict_that_tells_nothing(
+    group: UUID, people: World, worker: Worker
+) -> None:
+    stranger = await people.person("Stranger", worker)
+
+    with pytest.raises(CommandFailed) as failed:
+        await stranger.call(ConversationCreate(conversation=group, type="group"))
+
+    assert ("id_conflict", "rejected") == (failed.value.code, failed.value.outcome)
+    assert str(group) not in str(failed.value)
+
+
+async def test_with_somebody_who_does_not_exist_nothing_is_created(alice: Client, bob: Client, db: Sql) -> None:
+    chosen = uuid7()
+
+    with pytest.raises(CommandFailed, match="not_found"):
+        await alice.call(ConversationCreate(conversation=chosen, type="group", participants=[bob.user, uuid7()]))
+
+    assert not await db.fetchval("SELECT count(*) FROM messages.conversations WHERE id = $1", chosen)
+
+
+async def test_nobody_can_begin_to_talk_to_a_deleted_account(alice: Client, people: World, db: Sql) -> None:
+    gone = await people.user("Gone")
+    await db.execute("UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", gone)
+
+    with pytest.raises(CommandFailed, match="not_found"):
+        await alice.call(direct_with(gone))
+
+
+@pytest.mark.parametrize("others", [0, 2])
+async def test_a_direct_conversation_takes_exactly_one_other(alice: Client, others: int) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await alice.call(
+            ConversationCreate(conversation=uuid7(), type="direct", participants=[uuid7() for _ in range(others)])
+        )
+
+    assert ("bad_field", "$.participants") == (failed.value.code, failed.value.field)
+
+
+async def test_somebody_named_twice_takes_part_once(alice: Client, bob: Client) -> None:
+    created = await alice.call(
+        ConversationCreate(conversation=uuid7(), type="group", participants=[bob.user, bob.user, alice.user])
+    )
+
+    details = await alice.call(ConversationGet(conversation=created.conversation))
+
+    assert {alice.user, bob.user} == {person.user for person in details.participants}
+    assert 2 == len(details.participants)
