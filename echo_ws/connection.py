@@ -406,27 +406,31 @@ class Connection(asyncio.Protocol):
         self.close(CloseCode.INTERNAL, "a fault of the server; it is logged")
 
 
+class _Handshake(ServerProtocol):
+    """A callback in place of the method would be bound to the object that it is stored in: a cycle."""
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        for name in subprotocols:
+            if name in CODECS:
+                return name
+        if subprotocols:
+            raise NegotiationError(f"none of these subprotocols is spoken here; offer {' or '.join(CODECS)}")
+        return None
+
+
 def shake_hands(head: Head) -> Refusal | tuple[bytes, Codec]:
     """Return the answer that opens the WebSocket and the codec agreed on, or why there is none."""
     try:
         request = Request(head.target, Headers(head.headers), head.method, head.version)
     except InvalidHeader as error:
         return Refusal(HTTPStatus.BAD_REQUEST, str(error))
-    ws = ServerProtocol(select_subprotocol=_select_subprotocol, logger=_websockets_log)
+    ws = _Handshake(logger=_websockets_log)
     response = ws.accept(request)
+    ws.parser.close()  # its frame refers to its owner: a cycle
     if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
         return response.serialize(), CODECS[ws.subprotocol] if ws.subprotocol else JSON
     kept = tuple((name, value) for name, value in response.headers.raw_items() if name in {"Allow", "Upgrade"})
     return Refusal(response.status_code, bytes(response.body).decode().strip(), kept)
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    for name in offered:
-        if name in CODECS:
-            return name
-    if offered:
-        raise NegotiationError(f"none of these subprotocols is spoken here; offer {' or '.join(CODECS)}")
-    return None
 
 
 def _failed(code: ErrorCode, message: str) -> Reply:

@@ -1,13 +1,18 @@
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from echo_ws.connection import Connection
 from echo_ws.frame import wire
+from echo_ws.http.protocol import HttpProtocol
 from tests.support.sockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, Echo, Raw, client_frame, opened, serving
 
 MSGPACK = ("Sec-WebSocket-Protocol", "echo.v1.msgpack")
@@ -407,3 +412,25 @@ async def test_many_connections_leave_nothing_behind(echo: Echo) -> None:
 
     admission = echo.listener.commons.admission
     assert (0, 0, 0) == (admission.connections, admission.unauthenticated, admission.refused)
+
+
+async def test_neither_handshake_nor_connection_waits_for_the_garbage_collector(echo: Echo) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive(HttpProtocol, Request), alive(Connection, ServerProtocol)
+        async with opened(echo) as raw:
+            await authenticate(raw)
+            during = alive(HttpProtocol, Request), alive(Connection, ServerProtocol)
+            echo.come.get_nowait()
+        await echo.next_gone()
+        after = alive(HttpProtocol, Request), alive(Connection, ServerProtocol)
+    finally:
+        gc.enable()
+
+    assert (before[0], before[1] + 2) == during
+    assert before == after
+
+
+def alive(*types: type) -> int:
+    return sum(isinstance(thing, types) for thing in gc.get_objects())
