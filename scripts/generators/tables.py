@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from echo_ws.config import describe
+from echo_ws.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from echo_ws_protocol.codec import COMMANDS, EVENTS
 from echo_ws_protocol.errors import HTTP_STATUS, CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.replies import Reply
@@ -49,7 +50,17 @@ def protocol_blocks() -> dict[str, str]:
 def operating_blocks() -> dict[str, str]:
     """Return the generated parts of docs/operating.md."""
     rows = [[f"`{s.variable}`", s.kind, f"`{s.default}`" if s.default else "", s.description] for s in describe()]
-    return {"settings": table(["variable", "value", "default", "meaning"], rows)}
+    return {"settings": table(["variable", "value", "default", "meaning"], rows), "metrics": _metrics()}
+
+
+def _metrics() -> str:
+    families = (("counter", "_total", COUNTERS), ("histogram", "", HISTOGRAMS), ("gauge", "", GAUGES))
+    rows = [
+        [f"`echo_{name}{suffix}`", kind, ", ".join(each.labels), each.help]
+        for kind, suffix, family in families
+        for name, each in family.items()
+    ]
+    return table(["metric", "kind", "labels", "meaning"], rows)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
