@@ -134,7 +134,11 @@ DECLARE
 BEGIN
     SELECT * INTO old FROM messages.messages m
     WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND NOT m.deleted;
-    outcome = CASE WHEN old.id IS NULL THEN 'not_found' WHEN old.from_user_id <> editor THEN 'forbidden' ELSE 'ok' END;
+    outcome = CASE
+        WHEN old.id IS NULL THEN 'not_found'
+        WHEN old.from_user_id <> editor OR me.silenced THEN 'forbidden'
+        ELSE 'ok'
+    END;
     IF outcome = 'ok' THEN
         UPDATE messages.messages SET content = new_content, edited = TRUE WHERE id = message AND content <> new_content;
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
@@ -237,6 +241,7 @@ SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content,
        s.metadata, s.reactions, s.created_at
 FROM messages.snapshots s
 WHERE s.conversation_id = $1 AND s.seq < $3 AND messages.is_readable($1, $2, s.seq, s.rev)
+  AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
 ORDER BY s.seq DESC
 LIMIT $4
 
@@ -246,6 +251,7 @@ SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content,
        s.metadata, s.reactions, s.created_at
 FROM messages.snapshots s
 WHERE s.conversation_id = $1 AND s.seq > $3 AND messages.is_readable($1, $2, s.seq, s.rev)
+  AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
 ORDER BY s.seq
 LIMIT $4
 
