@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from echo_ws_protocol.codec import CODECS, COMMANDS
+from echo_ws_protocol.codec import CODECS, COMMANDS, op_of
 from echo_ws_protocol.commands import Command, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.events import Bye, Event, Hello
@@ -169,7 +169,7 @@ class Client:
                             raise
                         await asyncio.sleep(pause)
         except TimeoutError:
-            op = command.__struct_config__.tag
+            op = op_of(command)
             full = "; the event queue is full, read events() or next()" if self._inbox.full else ""
             raise TimeoutError(f"no answer to {op} within {timeout:g} s, it may have been done{full}") from None
 
@@ -185,7 +185,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 return await self._inbox.take(kind, where)
         except TimeoutError:
-            op = kind.__struct_config__.tag
+            op = op_of(kind)
             raise TimeoutError(f"no {op} within {timeout:g} s; arrived instead: {self._inbox}") from None
 
     async def events(self) -> AsyncIterator[Event]:

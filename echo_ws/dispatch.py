@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-import structlog
 from msgspec import Raw, Struct
 
 from echo_ws_db.pool import Store
-from echo_ws_protocol.codec import Codec
+from echo_ws_protocol.codec import Codec, op_of
 from echo_ws_protocol.commands import Command
 from echo_ws_protocol.events import Conversation, Event, Member, Message
 from echo_ws_protocol.replies import Reply
@@ -17,11 +16,12 @@ from echo_ws_protocol.replies import Reply
 from .errors import EchoError, as_echo_error
 from .feed import Feed
 from .hub import Channel
+from .logs import get_logger
 from .metrics import Metrics
 from .session import Session
 from .writer import Writer
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def handles(command: type[C]) -> Callable[[Handler[C, R]], Handler[C, R]]:
 
 async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply:
     """Run a command and return its reply, whatever happens."""
-    metrics, op = context.services.metrics, type(command).__struct_config__.tag
+    metrics, op = context.services.metrics, op_of(command)
     started = context.now
     try:
         result = await HANDLERS[type(command)](context, command)
@@ -103,6 +103,6 @@ async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply
     return Reply(command.id, ok=Raw(codec.encode(result)))
 
 
-def _unforeseen(error: Exception, op: object) -> EchoError:
+def _unforeseen(error: Exception, op: str) -> EchoError:
     log.error("command_failed", op=op, exc_info=error)
     return EchoError("a fault of the server; it is logged")

@@ -111,14 +111,17 @@ def as_membership(row: MembershipRow) -> Membership:
     )
 
 
-_FROM_BODY = {
-    "message": (json.Decoder(MessageBody), as_message),
-    "conversation": (json.Decoder(ConversationBody), as_conversation),
-    "member": (json.Decoder(MemberBody), as_member),
-}
-
-
 def from_body(kind: str, body: str) -> Message | Conversation | Member:
     """Return the event of a changed row, from its JSON."""
-    decoder, convert = _FROM_BODY[kind]
-    return convert(decoder.decode(body))  # type: ignore[no-any-return, operator]  # a pair in the table fits itself
+    match kind:
+        case "message":
+            return as_message(_MESSAGE.decode(body))
+        case "conversation":
+            return as_conversation(_CONVERSATION.decode(body))
+        case _:
+            return as_member(_MEMBER.decode(body))
+
+
+_MESSAGE = json.Decoder(MessageBody)
+_CONVERSATION = json.Decoder(ConversationBody)
+_MEMBER = json.Decoder(MemberBody)

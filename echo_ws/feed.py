@@ -10,8 +10,6 @@ import struct
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from uuid import UUID
 
-import structlog
-
 from echo_ws_db import changes
 from echo_ws_db.changes import ChangeRow, MembershipRow, PlaceRow
 from echo_ws_db.pool import Store, StoreError
@@ -22,9 +20,10 @@ from .broker import Broker
 from .events import as_membership, from_body
 from .frame import Frame, payload_of
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
+from .logs import get_logger
 from .metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATIENCE_S = 0.05
 """Seconds that a hole may fill by itself before the database is asked: commits of two workers cross on the way."""

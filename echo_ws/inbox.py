@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeVar
 
+from echo_ws_protocol.codec import op_of
 from echo_ws_protocol.events import Event
 
 E = TypeVar("E", bound=Event)
@@ -21,7 +22,7 @@ class Inbox:
         self._end: BaseException | None = None
 
     def __str__(self) -> str:
-        ops = Counter(str(event.__struct_config__.tag) for event in self._events)
+        ops = Counter(op_of(event) for event in self._events)
         return ", ".join(op if n == 1 else f"{op} ({n})" for op, n in ops.items()) or "nothing"
 
     @property

@@ -7,12 +7,11 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-import structlog
 from msgspec import Raw
 
 from echo_ws_db import durability, epoch
 from echo_ws_db.pool import Store, StoreError, connect
-from echo_ws_protocol.codec import JSON, BadFrame
+from echo_ws_protocol.codec import JSON, BadFrame, op_of
 from echo_ws_protocol.commands import Command, SessionStart
 from echo_ws_protocol.errors import CloseCode
 from echo_ws_protocol.events import Bye, Hello
@@ -27,6 +26,7 @@ from .feed import Feed
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
+from .logs import get_logger
 from .metrics import Metrics, sample
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
@@ -35,7 +35,7 @@ from .writer import Writer
 
 __all__ = ["Server", "handlers"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 DRAIN_STEP_S = 0.1
 MAX_COME_BACK_MS = 5000
@@ -148,7 +148,7 @@ class Server:
             self.metrics.command("none", bad.failure.code, 0)
             connection.send(Reply(bad.id, error=bad.failure))
         except EchoError as error:
-            self.metrics.command(str(type(command).__struct_config__.tag), error.code, 0)
+            self.metrics.command(op_of(command), error.code, 0)
             connection.send(Reply(command.id, error=error.failure()))
         else:
             self._begin_command(connection, command)

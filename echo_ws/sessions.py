@@ -8,8 +8,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 from uuid import UUID
 
-import structlog
-
 from echo_ws_db import sessions
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_db.sessions import Touch
@@ -18,10 +16,11 @@ from echo_ws_protocol.errors import CloseCode
 from . import tokens
 from .errors import Unauthenticated
 from .events import utc
+from .logs import get_logger
 from .session import Session
 from .settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REVOKED = "echo:revoked"
 """The channel on which every worker learns of sessions that were ended, as a JSON list of ids."""

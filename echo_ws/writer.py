@@ -16,17 +16,16 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import structlog
-
 from echo_ws_db import messages
 from echo_ws_db.messages import NewMessage, SendRow
 from echo_ws_db.pool import Failed, NoVerdict, Store, StoreError, Unavailable
 from echo_ws_db.rows import Refused
 
 from .errors import Busy, EchoError, Unknown
+from .logs import get_logger
 from .metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_WAITING = 4096
 """Sends that wait in one lane."""

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import redis.asyncio as redis
-import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from echo_ws.logs import get_logger
+
 from .base import Hear, Resync
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_QUEUED = 10_000
 """Payloads that wait while Redis is slow or away; the sweep repairs what is dropped beyond."""

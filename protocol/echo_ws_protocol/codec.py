@@ -19,15 +19,21 @@ T = TypeVar("T")
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that it cannot read; the last two are not its own."""
 
+
+def op_of(struct: Struct | type[Struct]) -> str:
+    """Return the ``op`` of a command, reply or event."""
+    return str(struct.__struct_config__.tag)
+
+
 COMMANDS: dict[str, type[Command[Any]]] = {
-    cls.__struct_config__.tag: cls  # type: ignore[misc]  # every command has a tag that is a string
+    op_of(cls): cls
     for cls in vars(commands).values()
     if isinstance(cls, type) and issubclass(cls, Command) and cls is not Command
 }
 """Every command by its ``op``."""
 
 EVENTS: dict[str, type[Event]] = {
-    cls.__struct_config__.tag: cls  # type: ignore[misc]  # as above
+    op_of(cls): cls
     for cls in vars(events).values()
     if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
 }
