@@ -60,8 +60,9 @@ class Supervisor:
             WorkerFailed: the first start did not succeed.
         """
         try:
-            await self._start(0)  # alone, so that what is wrong is said once
-            await asyncio.gather(*(self._start(slot) for slot in range(1, self._settings.workers)))
+            await asyncio.gather(*map(self._spawn, range(self._settings.workers)))
+            await self._begin(0)  # alone, so that what is wrong is said once
+            await asyncio.gather(*map(self._begin, range(1, self._settings.workers)))
         except WorkerFailed:
             if not self._stopping.is_set():
                 await self._end()
@@ -106,7 +107,8 @@ class Supervisor:
                 return
             pause, started_at = min(2 * pause, LONGEST_PAUSE_S), time.monotonic()
             with contextlib.suppress(WorkerFailed):
-                await self._start(slot)
+                await self._spawn(slot)
+                await self._begin(slot)
                 log.info("worker_restarted", worker=slot, pid=self._processes[slot].pid)
 
     async def _stopped_within(self, seconds: float) -> bool:
@@ -114,14 +116,17 @@ class Supervisor:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
 
-    async def _start(self, slot: int) -> None:
-        """Start a worker and wait until it serves."""
-        process = await asyncio.create_subprocess_exec(
+    async def _spawn(self, slot: int) -> None:
+        """Start a process; it gets itself ready for its assignment."""
+        self._processes[slot] = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=PIPE, pass_fds=[self._memory.fd], start_new_session=True
         )
-        self._processes[slot] = process
         if self._stopping.is_set():
-            process.terminate()
+            self._processes[slot].terminate()
+
+    async def _begin(self, slot: int) -> None:
+        """Give a worker its assignment and wait until it serves."""
+        process = self._processes[slot]
         assert process.stdin
         assert process.stdout
         assignment = Assignment(slot, self._memory.count, self._memory.fd, msgspec.Raw(config.encode(self._settings)))

@@ -38,12 +38,13 @@ Start: TypeAlias = Callable[[Settings, socket.socket, Metrics], Awaitable[Runnin
 
 
 def main(start: Start | None = None) -> int:
+    start = start or _server()  # takes a while; the assignment may do so too
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=Assignment)
     settings = config.decode(bytes(assignment.settings))
     logs.configure(settings, worker=assignment.slot)
     metrics = Metrics(SharedMemory(assignment.memory, assignment.count), assignment.slot)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_work(settings, metrics, start or _server()))
+        return runner.run(_work(settings, metrics, start))
 
 
 def _server() -> Start:
@@ -60,6 +61,7 @@ async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:
     try:
         with bind(settings.host, settings.port) as sock:
             server = await start(settings, sock, metrics)
+            metrics.publish()
             _settle()
             _announce()
             await stop.wait()
