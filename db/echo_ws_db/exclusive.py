@@ -123,4 +123,5 @@ def _place(url: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    message = getattr(error, "message", None) or str(error)  # without PostgreSQL's detail, which may quote a row
+    return " ".join(message.split()) or type(error).__name__
