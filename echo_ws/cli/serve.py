@@ -15,7 +15,8 @@ import echo_ws
 from echo_ws import logs
 from echo_ws.config import Settings, load
 from echo_ws.demo import DemoUser, keep_demo_users, users_file
-from echo_ws.embedded import EmbeddedPostgres, EmbeddedRedis
+from echo_ws.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
+from echo_ws.embedded.server import EmbeddedServer
 from echo_ws.port import reserve
 from echo_ws.progress import phase
 from echo_ws.supervisor import Supervisor, WorkerFailed
@@ -25,6 +26,9 @@ from .healthcheck import EVERYWHERE
 from .options import Stop, configured
 
 DEMO_USERS = 2
+WATCH_S = 0.5
+
+log = logs.get_logger(__name__)
 
 
 @click.command()
@@ -53,21 +57,24 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     is_embedded = settings.database_url is None
     if settings.redis_url not in (None, "memory:"):
         asyncio.run(_check_redis(str(settings.redis_url)))
-    settings = _with_servers(settings, stack)
+    settings, servers = _with_servers(settings, stack)
     asyncio.run(_check_database(str(settings.database_url), is_embedded=is_embedded))
     people = asyncio.run(keep_demo_users(settings, DEMO_USERS)) if is_embedded else []
-    asyncio.run(_supervise(settings, people))
+    asyncio.run(_supervise(settings, people, servers))
 
 
-def _with_servers(settings: Settings, stack: ExitStack) -> Settings:
+def _with_servers(settings: Settings, stack: ExitStack) -> tuple[Settings, list[EmbeddedServer]]:
     """Start what no URL names. The embedded servers stop when ``stack`` closes, or when this process dies."""
+    servers: list[EmbeddedServer] = []
     if settings.database_url is None:
         with phase("starting PostgreSQL"):
-            settings = replace(settings, database_url=stack.enter_context(EmbeddedPostgres(settings.data_dir)).url)
+            servers.append(stack.enter_context(EmbeddedPostgres(settings.data_dir)))
+        settings = replace(settings, database_url=servers[-1].url)
     if settings.redis_url is None:
         with phase("starting Redis"):
-            settings = replace(settings, redis_url=stack.enter_context(EmbeddedRedis(settings.data_dir)).url)
-    return settings
+            servers.append(stack.enter_context(EmbeddedRedis(settings.data_dir)))
+        settings = replace(settings, redis_url=servers[-1].url)
+    return settings, servers
 
 
 async def _check_redis(url: str) -> None:
@@ -85,17 +92,33 @@ async def _check_database(url: str, *, is_embedded: bool) -> None:
         raise Stop("the database is not up to date: run `echo-ws migrate up`, then start again")
 
 
-async def _supervise(settings: Settings, people: list[DemoUser]) -> None:
+async def _supervise(settings: Settings, people: list[DemoUser], servers: list[EmbeddedServer]) -> None:
     supervisor = Supervisor(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.stop)
+    watch = asyncio.create_task(_keep(servers))
     try:
         await supervisor.run(lambda: click.echo("\n".join(_welcome(settings, people))))
     except WorkerFailed as error:
         if error.was_explained:
             sys.exit(1)
         raise Stop(str(error)) from error
+    finally:
+        watch.cancel()
+
+
+async def _keep(servers: list[EmbeddedServer]) -> None:
+    """Start embedded servers anew when they end; the workers wait for them as for any other."""
+    while servers:
+        await asyncio.sleep(WATCH_S)
+        for server in servers:
+            if not server.is_running:
+                log.error("embedded_server_ended", server=server.title)
+                try:
+                    server.start()  # blocks; nothing else here is in a hurry
+                except EmbeddedError as error:
+                    log.error("embedded_server_not_restarted", server=server.title, error=str(error))  # noqa: TRY400
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -41,6 +42,12 @@ class Server:
         answer = connection.getresponse()
         with contextlib.closing(connection):
             return answer.status, answer.read()
+
+    def is_well(self) -> bool:
+        try:
+            return bool(json.loads(self.get("/healthz")[1])["status"] == "ok")
+        except OSError:  # no worker listens
+            return False
 
     def family(self) -> dict[str, list[psutil.Process]]:
         """Return every process of the server by what it is."""
@@ -109,6 +116,21 @@ def test_a_stranger_starts_it_tries_it_stops_it_and_starts_it_again(data_dir: Pa
     assert json.loads(second.get("/healthz")[1])["postgres"]["durability"] == "single"
     assert [json.loads(line) for line in tokens.read_text().splitlines()] == people
     assert second.stop(signal.SIGINT)[0] == 0
+
+
+def test_what_is_killed_behind_its_back_comes_back(data_dir: Path, running: list[Server]) -> None:
+    server = Server(ECHO_DATA_DIR=str(data_dir))
+    running.append(server)
+    family = server.family()
+
+    for process in (family["worker"][0], min(family["postgres"], key=lambda one: one.pid), family["redis"][0]):
+        process.kill()
+        assert ended(process)
+
+    deadline = time.monotonic() + DEADLINE_S
+    while not server.is_well():
+        assert time.monotonic() < deadline
+    assert server.stop()[0] == 0
 
 
 def test_a_killed_server_leaves_nothing_running(data_dir: Path, running: list[Server]) -> None:
