@@ -6,6 +6,7 @@ stream misses (a hole, a fresh subscription, the sweep), and never makes a publi
 
 import asyncio
 import random
+import secrets
 import struct
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from uuid import UUID
@@ -36,6 +37,8 @@ AT_ONCE = 4
 """Repairs that run at the same time, so that sends are never starved."""
 
 _HEAD = struct.Struct("!BBQ16s")
+"""Version, kind, rev (of what has none: the worker that said it, which does not want to hear it again), actor."""
+
 _VERSION = 1
 _NOBODY = bytes(16)
 _KNOWN = frozenset(map(int, Kind))
@@ -83,6 +86,7 @@ class Feed:
         self._hub = hub
         self._metrics = metrics
         self._sweep_s = sweep_s
+        self._origin = 1 << 63 | secrets.randbits(63)  # no rev gets that high
         self._names: dict[str, Channel] = {}
         self._others: dict[str, Callable[[bytes], None]] = {}
         self._repairing: set[Channel] = set()
@@ -155,7 +159,7 @@ class Feed:
 
     def _publish(self, channel: Channel, change: Change) -> None:
         self._take(channel, change)
-        self._broker.publish(name_of(channel), pack(change))
+        self._broker.publish(name_of(channel), pack(change if change.rev else change._replace(rev=self._origin)))
 
     def _hear(self, name: str, payload: bytes) -> None:
         channel = self._names.get(name)
@@ -164,7 +168,9 @@ class Feed:
                 hear(payload)
             return
         try:
-            self._take(channel, unpack(payload))
+            change = unpack(payload)
+            if change.rev != self._origin:
+                self._take(channel, change)
         except (struct.error, ValueError):
             log.warning("payload_broken", channel=name, size=len(payload))
 

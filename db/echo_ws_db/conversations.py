@@ -74,5 +74,7 @@ async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:
     return bool(await db.fetchval(SQL.ever_member, conversation, viewer))
 
 
-async def may_post(db: Database, conversation: UUID, viewer: UUID) -> bool:
-    return bool(await db.fetchval(SQL.may_post, conversation, viewer))
+async def may_post(db: Database, conversation: UUID, viewer: UUID) -> bool | None:
+    """Return whether a member may post, or None for anybody else."""
+    may: bool | None = await db.fetchval(SQL.may_post, conversation, viewer)
+    return may

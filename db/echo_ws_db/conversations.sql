@@ -86,7 +86,7 @@ SELECT EXISTS (
     WHERE m.conversation_id = $1 AND m.user_id = $2)
 
 -- name: may_post(conversation, viewer) -> bool
--- Whether the viewer is a member who may post.
-SELECT EXISTS (
-    SELECT FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
-    WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL AND m.role <> 'reader' AND NOT m.silenced)
+-- Whether a member may post; no row for anybody else.
+SELECT m.role <> 'reader' AND NOT m.silenced
+FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL

@@ -1,5 +1,5 @@
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import NotFound
+from echo_ws.errors import Forbidden, NotFound
 from echo_ws_db import conversations
 from echo_ws_protocol.commands import TypingSet
 from echo_ws_protocol.events import Typing
@@ -11,8 +11,11 @@ EXPIRES_MS = 8000
 
 @handles(TypingSet)
 async def set_typing(ctx: Context, command: TypingSet) -> Done:
-    if not await conversations.may_post(ctx.db, command.conversation, ctx.user):
+    may_post = await conversations.may_post(ctx.db, command.conversation, ctx.user)
+    if may_post is None:
         raise NotFound
+    if not may_post:
+        raise Forbidden
     if ctx.session.may_tell_typing(command, ctx.now):
         ctx.mention(
             command.conversation,
