@@ -24,10 +24,10 @@ SELECT '+49155600' || lpad(n::text, 5, '0'), '$argon2id$foreign' FROM generate_s
 CREATE TEMPORARY TABLE people AS SELECT row_number() OVER (ORDER BY phone) AS n, id FROM auth.users;
 
 -- 300 direct conversations, two of them of one pair; 100 groups of five; one whose participants are broken.
-INSERT INTO messages.conversations (type, participants, created_at)
+INSERT INTO messages.conversations (type, participants, created_at, updated_at)
 SELECT 'direct',
        jsonb_build_object('user_ids', jsonb_build_array(a.id, b.id), 'admins', '[]'::jsonb, 'muted', '[]'::jsonb),
-       TIMESTAMP '2024-01-01' + g.n * INTERVAL '1 minute'
+       TIMESTAMP '2024-01-01' + g.n * INTERVAL '1 minute', TIMESTAMP '2024-01-02'
 FROM generate_series(0, 299) g(n)
 JOIN people a ON a.n = 1 + least(g.n, 298) JOIN people b ON b.n = 2 + least(g.n, 298);
 INSERT INTO messages.conversations (type, name, participants)
@@ -98,6 +98,9 @@ async def test_a_hundred_thousand_foreign_rows_are_numbered_as_they_were_written
     assert await foreign.store.fetchval(WRONG_HEADS) == 0
     assert counted == MESSAGES
     assert await foreign.store.fetchval("SELECT max(updated_at) < '2024-05-01' FROM messages.messages")
+    assert await foreign.store.fetchval(
+        "SELECT bool_and(updated_at = '2024-01-02') FROM messages.conversations WHERE type = 'direct'"
+    )
     assert await foreign.store.fetchval("SELECT count(*) FROM messages.members WHERE role = 'admin'") == 100
     assert await foreign.store.fetchval("SELECT count(direct_key) FROM messages.conversations") == 299
 

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import asyncpg
 import pytest
+
 from echo_ws_db import statements
 from echo_ws_db.statements import blocks, files
 

@@ -210,7 +210,8 @@ CREATE TRIGGER number_change BEFORE UPDATE ON messages.messages
             IS DISTINCT FROM (OLD.content, OLD.type, OLD.reply_to_id, OLD.edited, OLD.deleted, OLD.metadata)
     ) EXECUTE FUNCTION messages.number_change();
 
--- `updated_at` speaks of the message; a number or a reaction does not change it. Fires after update_messages_updated_at.
+-- `updated_at` speaks of what is said: neither a number, nor a reaction, nor our key of a pair changes it. These fire
+-- after update_messages_updated_at and update_conversations_updated_at, by their names.
 CREATE FUNCTION messages.keep_updated_at() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at = OLD.updated_at;
@@ -222,6 +223,9 @@ CREATE TRIGGER zz_keep_updated_at BEFORE UPDATE OF seq, rev ON messages.messages
         (NEW.content, NEW.type, NEW.reply_to_id, NEW.edited, NEW.deleted, NEW.metadata)
         IS NOT DISTINCT FROM (OLD.content, OLD.type, OLD.reply_to_id, OLD.edited, OLD.deleted, OLD.metadata)
     ) EXECUTE FUNCTION messages.keep_updated_at();
+
+CREATE TRIGGER zz_keep_updated_at BEFORE UPDATE OF direct_key ON messages.conversations
+    FOR EACH ROW EXECUTE FUNCTION messages.keep_updated_at();
 
 CREATE FUNCTION messages.erase() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
@@ -349,6 +353,7 @@ DROP TRIGGER open_conversation ON messages.conversations;
 DROP TRIGGER key_direct ON messages.conversations;
 DROP TRIGGER number_reaction ON messages.reactions;
 DROP TRIGGER erase ON messages.messages;
+DROP TRIGGER zz_keep_updated_at ON messages.conversations;
 DROP TRIGGER zz_keep_updated_at ON messages.messages;
 DROP TRIGGER number_change ON messages.messages;
 DROP TRIGGER number_message ON messages.messages;

@@ -25,4 +25,3 @@ END
 $$;
 
 -- migrate:down
-SELECT 1;
