@@ -32,11 +32,13 @@ class Line:
 
     async def hear(self, op: str) -> Any:
         """Return the next frame with this ``op``."""
+        while (frame := await self.next_frame())["op"] != op:
+            pass
+        return frame
+
+    async def next_frame(self) -> Any:
         async with asyncio.timeout(PATIENCE_S):
-            while True:
-                frame = json.loads(await self.socket.recv())
-                if frame["op"] == op:
-                    return frame
+            return json.loads(await self.socket.recv())
 
     async def close_code(self) -> int:
         """Return the code with which the server closes, whatever comes before."""

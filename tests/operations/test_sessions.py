@@ -1,0 +1,277 @@
+"""Who may connect, what is noted of it, and how a session ends on every worker."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from echo_ws import tokens
+from echo_ws.broker.redis import publish_once
+from echo_ws.client import Client, Closed
+from echo_ws.sessions import REVOKED, revoked_payload
+from echo_ws.settings import JwtKey
+from echo_ws.tokens import AccessTokens
+from echo_ws_db import sessions
+from echo_ws_protocol.commands import ConversationList
+from echo_ws_protocol.events import Bye, Hello
+from tests.support.doors import line
+from tests.support.other_service import Sql
+from tests.support.waiting import until
+from tests.support.world import Worker, World
+
+KEYS = {
+    "2026-b": JwtKey(alg="HS256", key="b" * 32),
+    "2026-a": JwtKey(alg="HS256", key="a" * 32),
+}
+
+
+async def closed(person: Client) -> int:
+    """Return the code with which the server closes for good."""
+    with pytest.raises(Closed) as end:
+        await person.next(Bye)
+    return end.value.code
+
+
+async def revoke(people: World, *ids: UUID) -> None:
+    """End sessions as the command line does: in the database, then in a word to all workers."""
+    await sessions.revoke(people.store, ids)
+    await publish_once(people.redis_url, REVOKED, revoked_payload(ids))
+
+
+# Coming in
+
+
+async def test_a_token_in_the_header_is_greeted_by_name(people: World, worker: Worker) -> None:
+    user = await people.user("Alice")
+    token = await people.token(user)
+
+    async with line(worker, token) as alice:
+        hello = await alice.next_frame()
+
+    assert ("hello", str(user)) == (hello["op"], hello["user"])
+    row = await people.store.fetchrow("SELECT * FROM auth.sessions WHERE user_id = $1", user)
+    assert (str(row["id"]), row["expires_at"]) == (
+        hello["session"],
+        datetime.fromisoformat(hello["expires_at"]).replace(tzinfo=None),
+    )
+
+
+async def test_the_database_keeps_no_token_only_its_digest(people: World, worker: Worker) -> None:
+    user = await people.user("Alice")
+    token = await people.token(user)
+
+    kept = await people.store.fetchval("SELECT session_token FROM auth.sessions WHERE user_id = $1", user)
+
+    assert tokens.digest(token) == kept
+    async with line(worker, kept) as thief:
+        assert 4500 == await thief.close_code()
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "a.b.c", "0" * 64])
+async def test_a_wrong_token_closes_for_good(wrong: str, worker: Worker) -> None:
+    async with line(worker, wrong) as stranger:
+        assert 4500 == await stranger.close_code()
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "UPDATE auth.users SET locked = TRUE WHERE id = $1",
+        "UPDATE auth.users SET locked = TRUE, locked_until = CURRENT_TIMESTAMP + INTERVAL '1 minute' WHERE id = $1",
+        "UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1",
+        "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP WHERE user_id = $1",
+        "DELETE FROM auth.sessions WHERE user_id = $1",
+        "DELETE FROM auth.users WHERE id = $1",
+    ],
+)
+async def test_a_token_that_was_good_is_refused_when_its_time_is_over(
+    ended: str, people: World, worker: Worker, db: Sql
+) -> None:
+    user = await people.user("Alice")
+    token = await people.token(user)
+    await db.execute(ended, user)
+
+    async with line(worker, token) as alice:
+        assert 4500 == await alice.close_code()
+
+
+async def test_a_lock_that_has_run_out_locks_nobody_out(people: World, worker: Worker, db: Sql) -> None:
+    user = await people.user("Alice")
+    await db.execute(
+        "UPDATE auth.users SET locked = TRUE, locked_until = CURRENT_TIMESTAMP - INTERVAL '1 second' WHERE id = $1",
+        user,
+    )
+
+    client = await people.device(user, worker)
+
+    assert user == client.user
+
+
+# Access tokens
+
+
+@pytest.fixture(scope="session")
+async def signing(town: World) -> Worker:
+    return await town.worker(jwt_keys=KEYS)
+
+
+async def access_token(people: World, user: UUID, **claims: Any) -> str:
+    session = claims.get("session") or await people.store.fetchval(
+        "SELECT id FROM auth.sessions WHERE user_id = $1", user
+    )
+    keys = {"2026-a": KEYS["2026-a"]} if "keys" not in claims else claims["keys"]
+    return AccessTokens(keys, "echo_ws").sign(session, claims.get("owner", user), claims.get("now", datetime.now(UTC)))
+
+
+async def test_a_short_lived_token_stands_for_its_session(people: World, signing: Worker) -> None:
+    user = await people.user("Alice")
+    await people.token(user)
+
+    for first_frame in (False, True):
+        async with Client(signing.url, token=await access_token(people, user), first_frame=first_frame) as alice:
+            assert user == alice.user
+            assert alice.session == await people.store.fetchval("SELECT id FROM auth.sessions WHERE user_id = $1", user)
+
+
+async def test_it_is_worth_nothing_without_its_session(people: World, signing: Worker, db: Sql) -> None:
+    user = await people.user("Alice")
+    await people.token(user)
+    token = await access_token(people, user)
+    await db.execute("DELETE FROM auth.sessions WHERE user_id = $1", user)
+
+    async with line(signing, token) as alice:
+        assert 4500 == await alice.close_code()
+
+
+async def test_it_opens_no_session_of_somebody_else(people: World, signing: Worker) -> None:
+    alice, mallory = await people.user("Alice"), await people.user("Mallory")
+    await people.token(alice)
+    of_alice = await people.store.fetchval("SELECT id FROM auth.sessions WHERE user_id = $1", alice)
+
+    async with line(signing, await access_token(people, mallory, session=of_alice)) as line_:
+        assert 4500 == await line_.close_code()
+
+
+async def test_a_worn_out_or_forged_one_is_refused(people: World, signing: Worker) -> None:
+    user = await people.user("Alice")
+    await people.token(user)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    forged_key = {"2026-a": JwtKey(alg="HS256", key="z" * 32)}
+
+    for token in (
+        await access_token(people, user, now=yesterday),
+        await access_token(people, user, keys=forged_key),
+        await access_token(people, user, keys={"2026-x": KEYS["2026-a"]}),
+    ):
+        async with line(signing, token) as line_:
+            assert 4500 == await line_.close_code()
+
+
+# What is noted
+
+
+async def test_time_address_and_user_agent_are_noted_without_a_write_per_frame(people: World, db: Sql) -> None:
+    attentive = await people.worker(revalidate_s=0.02, touch_s=3600)
+    user = await people.user("Alice")
+    token = await people.token(user)
+    await db.execute("UPDATE auth.sessions SET last_activity_at = '2026-01-01' WHERE user_id = $1", user)
+    version = "SELECT xmin::text FROM auth.sessions WHERE user_id = $1 AND last_activity_at > '2026-01-02'"
+
+    async with line(attentive, token, User_Agent="echo-phone/1.0") as alice:
+        written = await until(lambda: db.fetchval(version, user))
+        for request in range(100):
+            await alice.ask({"op": "conversation.list", "id": request})
+
+    row = await db.fetchrow("SELECT host(ip_address) AS ip, user_agent FROM auth.sessions WHERE user_id = $1", user)
+    assert row is not None
+    assert ("127.0.0.1", "echo-phone/1.0") == (row["ip"], row["user_agent"])
+    assert written == await db.fetchval(version, user)
+
+
+async def test_a_session_in_use_stays_fresh_and_an_idle_one_does_not(people: World, db: Sql) -> None:
+    attentive = await people.worker(revalidate_s=0.02, touch_s=0.02)
+    busy, idle = await people.person("Busy", attentive), await people.person("Idle", attentive)
+    noted = "SELECT last_activity_at FROM auth.sessions WHERE id = $1 AND ip_address IS NOT NULL"
+    at_first = await until(lambda: db.fetchval(noted, busy.session))
+    of_idle = await until(lambda: db.fetchval(noted, idle.session))
+
+    await busy.call(ConversationList())
+
+    await until(lambda: db.fetchval(f"{noted} AND last_activity_at > $2", busy.session, at_first))
+    assert of_idle == await db.fetchval(noted, idle.session)
+
+
+# Going out
+
+
+async def test_revoking_closes_every_live_socket_on_every_worker_at_once(people: World, worker: Worker) -> None:
+    other = await people.worker()
+    token = await people.token(await people.user("Alice"))
+    kept = await people.person("Bob", other)
+    async with Client(worker.url, token=token) as here, Client(other.url, token=token) as there:
+        async with asyncio.timeout(1):
+            await revoke(people, here.session)
+
+            assert [4500, 4500] == [await closed(here), await closed(there)]
+
+    await kept.call(ConversationList())
+
+
+async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) -> None:
+    async with asyncio.timeout(5):
+        attentive = await people.worker(revalidate_s=0.05, redis_url="memory:")
+        alice, bob = await people.person("Alice", attentive), await people.person("Bob", attentive)
+
+        await db.execute("DELETE FROM auth.sessions WHERE id = $1", alice.session)
+
+        assert 4500 == await closed(alice)
+        await bob.call(ConversationList())
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["UPDATE auth.users SET locked = TRUE WHERE id = $1", "UPDATE auth.users SET deleted_at = now() WHERE id = $1"],
+)
+async def test_locking_or_deleting_a_user_ends_what_is_open(ending: str, people: World, db: Sql) -> None:
+    attentive = await people.worker(revalidate_s=0.05)
+    alice = await people.person("Alice", attentive)
+
+    await db.execute(ending, alice.user)
+
+    assert 4500 == await closed(alice)
+
+
+async def test_an_expired_session_is_told_to_refresh(people: World, db: Sql) -> None:
+    attentive = await people.worker(revalidate_s=0.05)
+    user = await people.user("Alice")
+    token = await people.token(user)
+    await db.execute(
+        "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP + INTERVAL '0.3 seconds' WHERE user_id = $1", user
+    )
+
+    async with line(attentive, token) as alice:
+        assert 4003 == await alice.close_code()
+
+
+async def test_a_broken_word_about_revocation_harms_nobody(people: World, worker: Worker) -> None:
+    alice, bob = await people.person("Alice", worker), await people.person("Bob", worker)
+
+    for payload in (b"", b"{", b"[1]", b'["nobody"]', b'{"a": 1}', b"\xff"):
+        await publish_once(people.redis_url, REVOKED, payload)
+    await revoke(people, bob.session)
+
+    assert 4500 == await closed(bob)
+    await alice.call(ConversationList())
+
+
+async def test_a_new_device_of_the_same_user_disturbs_nobody(people: World, worker: Worker) -> None:
+    phone = await people.person("Alice", worker)
+    tablet = await people.device(phone.user, worker)
+
+    await revoke(people, phone.session)
+
+    assert 4500 == await closed(phone)
+    await tablet.call(ConversationList())
+    assert phone.user == (await tablet.next(Hello)).user
