@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -53,9 +54,11 @@ class Sessions:
         self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self._every_s = settings.revalidate_s
         self._touch_s = settings.touch_s
+        self._cleanup_s = settings.cleanup_s
         self._connections = connections
         self._clock = clock
         self._used: dict[UUID, Touch] = {}
+        self._clean_up_at = clock() + settings.cleanup_s * random.random()  # noqa: S311  # not all workers at once
 
     async def open(self, token: str, address: str, user_agent: str) -> Session:
         """Return the session of a session token or access token.
@@ -83,6 +86,7 @@ class Sessions:
             try:
                 await self._note_use()
                 await self._revalidate()
+                await self._clean_up()
             except StoreError as error:
                 log.warning("sessions_not_checked", error=str(error))
 
@@ -100,6 +104,11 @@ class Sessions:
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
             self._end(set(chunk) - await sessions.still_good(self._store, chunk))
+
+    async def _clean_up(self) -> None:
+        if self._clock() >= self._clean_up_at:
+            self._clean_up_at = self._clock() + self._cleanup_s
+            await sessions.cleanup(self._store)
 
     def _end(self, ids: Collection[UUID]) -> None:
         now = datetime.now(UTC)

@@ -117,6 +117,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     touch_s: Annotated[
         Seconds, Meta(description="Seconds between two writes of a session's last activity, at least.")
     ] = 60
+    cleanup_s: Annotated[
+        Seconds, Meta(description="Seconds between deletions of expired sessions, on each worker.")
+    ] = 3600
     drain_s: Annotated[Seconds, Meta(description="Seconds over which a stopping worker sends its clients away.")] = 10
     statement_timeout_ms: Annotated[Milliseconds, Meta(description="Milliseconds for one SQL statement.")] = 3000
     acquire_timeout_ms: Annotated[

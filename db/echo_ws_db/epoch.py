@@ -10,3 +10,9 @@ async def current(db: Database) -> str:
     """Return the epoch in force: revs are compared within one epoch only."""
     epoch: str = await db.fetchval(SQL.current)
     return epoch
+
+
+async def renew(db: Database) -> str:
+    """Begin a new epoch, as after a restore from backup, and return it: cursors from before mean nothing."""
+    epoch: str = await db.fetchval(SQL.renew)
+    return epoch

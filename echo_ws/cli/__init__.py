@@ -14,6 +14,7 @@ COMMANDS = {
     "user": ("accounts", "Add users."),
     "session": ("accounts", "Issue, list and revoke sessions."),
     "demo": ("accounts", "Make users to try and test the server with."),
+    "restore-done": ("database", "Begin a new epoch after a restore from backup."),
     "psql": ("database", "Open the database in psql."),
     "healthcheck": ("healthcheck", "Ask the running server whether it is ready."),
 }
@@ -27,7 +28,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"{__name__}.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from echo_ws.config import Settings
 from echo_ws.embedded import EmbeddedPostgres, EmbeddedRedis
+from echo_ws_db import epoch
 from echo_ws_db.pool import Store, Unavailable, connect
 
 from .options import Stop, configured
@@ -60,6 +62,13 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
             raise Stop(not_running(settings))
         program = str(EmbeddedPostgres(settings.data_dir).program("psql"))
     os.execv(program, ["psql", url, *arguments])  # noqa: S606
+
+
+@click.command()
+@configured()
+def restore_done(settings: Settings) -> None:
+    """Begin a new epoch after a restore from backup: every client fetches anew. Restart the workers afterwards."""
+    click.echo(f"epoch {asyncio.run(with_store(settings, epoch.renew))}; now restart the workers")
 
 
 def accepts(url: str) -> bool:

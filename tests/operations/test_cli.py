@@ -137,6 +137,16 @@ def test_demo_users_are_json_lines_that_open_sessions(run: Run, query: Query) ->
     assert str(query(f"SELECT user_id FROM auth.sessions WHERE session_token = '{digest}'")) == people[599]["user"]
 
 
+def test_a_restore_begins_a_new_epoch(run: Run, query: Query) -> None:
+    before = query("SELECT epoch::text FROM messages.epoch")
+
+    result = run("restore-done")
+
+    assert result.exit_code == 0
+    assert before != query("SELECT epoch::text FROM messages.epoch")
+    assert query("SELECT epoch::text FROM messages.epoch") in result.stdout
+
+
 def test_migrating_up_and_down_and_asking(empty_database: str) -> None:
     run = run_with({"ECHO_DATABASE_URL": empty_database})
 
