@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +29,10 @@ from .port import bind
 from .shared import SharedMemory
 
 
+OTHER_FILES = 100
+"""Files that a worker has open beside its connections, at most."""
+
+
 class Running(Protocol):
     """What ``start`` returns: a server at work."""
 
@@ -42,6 +47,7 @@ def main(start: Start | None = None) -> int:
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=Assignment)
     settings = config.decode(bytes(assignment.settings))
     logs.configure(settings, worker=assignment.slot)
+    _raise_file_limit(settings.max_connections)
     metrics = Metrics(SharedMemory(assignment.memory, assignment.count), assignment.slot)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings, metrics, start))
@@ -51,6 +57,14 @@ def _server() -> Start:
     from .server import Server  # noqa: PLC0415 - tests start another
 
     return Server.start
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Take as many open files as the machine allows, and say so if that is too few for so many connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < connections + OTHER_FILES:
+        logs.get_logger(__name__).warning("file_limit_low", open_files=most, max_connections=connections)
 
 
 async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import resource
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(names: tuple[str, ...], json_file: Path | None) -> None:
     Benches: idle (memory of a connection), fan-out (CPU of a delivery), writes (persisted messages a second).
     Every promise is a ratio against a floor measured in the same run. Takes about two minutes; leave the machine alone.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     figures = uvloop.run(_run(names or tuple(BENCHES)))
     print(f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}\n\n{table(figures)}")
     if json_file:
