@@ -28,7 +28,6 @@ from .metrics import Metrics
 from .port import bind
 from .shared import SharedMemory
 
-
 OTHER_FILES = 100
 """Files that a worker has open beside its connections, at most."""
 

@@ -23,8 +23,8 @@ async def idle(stage: Stage) -> list[Figure]:
         for start in range(0, len(some), AT_ONCE):
             tokens = some[start : start + AT_ONCE]
             clients += await asyncio.gather(*(connect(stage.port, token, on_frame) for token in tokens))
-        while greeted < len(clients):  # noqa: ASYNC110  # a bench may look now and then
-            await asyncio.sleep(0.01)
+            while greeted < len(clients):  # noqa: ASYNC110  # a bench may look now and then
+                await asyncio.sleep(0.001)
         return clients
 
     first = await open_all([person.token for person in people[CONNECTIONS:]])  # what is made once is made now
