@@ -96,13 +96,16 @@ async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply
     try:
         result = await HANDLERS[type(command)](context, command)
     except Exception as error:  # noqa: BLE001  # no error may leave a command without an answer
-        failed = as_echo_error(error) or _unforeseen(error, op)
+        failed = explain(error, op)
         metrics.command(op, failed.code, context.now - started)
         return Reply(command.id, error=failed.failure())
     metrics.command(op, "ok", context.now - started)
     return Reply(command.id, ok=Raw(codec.encode(result)))
 
 
-def _unforeseen(error: Exception, op: str) -> EchoError:
-    log.error("command_failed", op=op, exc_info=error)
-    return EchoError("a fault of the server; it is logged")
+def explain(error: Exception, op: str) -> EchoError:
+    """Return what the client is told of ``error``; log it if nobody foresaw it."""
+    foreseen = as_echo_error(error)
+    if foreseen is None:
+        log.error("command_failed", op=op, exc_info=error)
+    return foreseen or EchoError()

@@ -20,13 +20,12 @@ from echo_ws_protocol.replies import Done, Reply
 from . import __version__, handlers
 from .broker import Broker, open_broker
 from .connection import Connection
-from .dispatch import Context, Services, answer
-from .errors import EchoError, as_echo_error
+from .dispatch import Context, Services, answer, explain
+from .errors import EchoError, Unauthenticated
 from .feed import Feed
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
-from .logs import get_logger
 from .metrics import Metrics, sample
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
@@ -35,9 +34,8 @@ from .writer import Writer
 
 __all__ = ["Server", "handlers"]
 
-log = get_logger(__name__)
-
 DRAIN_STEP_S = 0.1
+COME_BACK_MS = 1000
 MAX_COME_BACK_MS = 5000
 
 
@@ -181,15 +179,8 @@ class Server:
         """Begin the session of a connection that brought its token in the handshake."""
         try:
             await self._let_in(connection, token)
-        except Exception as error:  # whatever it is, the client is told
-            failed = as_echo_error(error)
-            if failed is None:
-                log.exception("authentication_failed", connection=connection.id)
-                connection.close(CloseCode.INTERNAL, "a fault of the server; it is logged")
-            elif failed.outcome == "rejected":
-                connection.close(CloseCode.UNAUTHENTICATED, str(failed))
-            else:
-                connection.close(CloseCode.BUSY, '{"retry_after_ms":1000}')
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+            self._turn_away(connection, explain(error, "session.start"))
 
     async def _start_session(self, connection: Connection, command: Command[Any]) -> None:
         """Begin the session of a connection whose first frame brought its token."""
@@ -197,11 +188,17 @@ class Server:
         try:
             await self._let_in(connection, command.token, Reply(command.id, ok=Raw(connection.codec.encode(Done()))))
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            failed = as_echo_error(error) or EchoError()
+            failed = explain(error, "session.start")
             connection.send(Reply(command.id, error=failed.failure()))
-            if failed.outcome == "rejected":
-                connection.close(CloseCode.UNAUTHENTICATED, str(failed))
-            connection.resume_reading()
+            self._turn_away(connection, failed)
+
+    def _turn_away(self, connection: Connection, error: EchoError) -> None:
+        if isinstance(error, Unauthenticated):
+            connection.close(CloseCode.UNAUTHENTICATED, str(error))
+        elif error.outcome == "rejected":
+            connection.close(CloseCode.INTERNAL, str(error))
+        else:
+            connection.close(CloseCode.BUSY, f'{{"retry_after_ms":{COME_BACK_MS}}}')
 
     async def _let_in(self, connection: Connection, token: str, reply: Reply | None = None) -> None:
         """Attach first, say hello then: what is committed after hello is heard."""
@@ -234,12 +231,13 @@ class Server:
         """Run a command that came by POST, for the session of ``token``."""
         try:
             command = JSON.decode_command(payload)
-            session = await self.sessions.open(token, address, user_agent)
-            admit(session, command, self._services.clock())
         except BadFrame as bad:
             return Reply(bad.id, error=bad.failure)
+        try:
+            session = await self.sessions.open(token, address, user_agent)
+            admit(session, command, self._services.clock())
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            return Reply(0, error=(as_echo_error(error) or EchoError()).failure())
+            return Reply(command.id, error=explain(error, op_of(command)).failure())
         return await answer(Context(session, self._services), command, JSON)
 
     async def health(self) -> dict[str, object]:

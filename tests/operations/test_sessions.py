@@ -109,6 +109,23 @@ async def test_a_lock_that_has_run_out_locks_nobody_out(people: World, worker: W
     assert user == client.user
 
 
+@pytest.mark.parametrize("first_frame", [False, True])
+async def test_while_the_database_does_not_answer_one_is_asked_to_come_back(
+    first_frame: bool, people: World, db: Sql
+) -> None:
+    impatient = await people.worker(statement_timeout_ms=50)
+    token = await people.token(await people.user("Alice"))
+
+    async with db.transaction():
+        await db.execute("LOCK TABLE auth.sessions IN ACCESS EXCLUSIVE MODE")
+        async with line(impatient, None if first_frame else token) as alice:
+            if first_frame:
+                refused = await alice.ask({"op": "session.start", "id": 1, "token": token})
+                assert ("busy", "retry") == (refused["error"]["code"], refused["error"]["outcome"])
+
+            assert 4006 == await alice.close_code()
+
+
 # Access tokens
 
 

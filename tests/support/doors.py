@@ -71,7 +71,7 @@ class Answer(NamedTuple):
     json: Any
 
 
-async def post(worker: Worker, token: str | None, op: str, **fields: Any) -> Answer:
+async def post(worker: Worker, token: str | None, op: str, /, **fields: Any) -> Answer:
     """Send a command through the other door."""
     body = json.dumps(fields, default=str).encode()
     head = [f"POST /v1/{op} HTTP/1.1", "Host: here", "Connection: close", f"Content-Length: {len(body)}"]
