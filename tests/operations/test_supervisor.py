@@ -71,8 +71,12 @@ async def running(settings: Settings, **changes: Any) -> AsyncIterator[Superviso
     finally:
         if not run.done():
             one.stop()
-        async with asyncio.timeout(20):
-            await run
+        await asyncio.wait([run], timeout=20)
+        if not run.done():
+            for pid in one.pids:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail("the supervisor did not stop")
+        await run
 
 
 async def call(settings: Settings) -> tuple[int, float]:

@@ -109,7 +109,7 @@ def test_a_token_forged_by_hand_but_right_in_all_is_good(access_tokens: AccessTo
         {"typ": "refresh+jwt"},
         {"typ": None},
         {"crit": ["exp"]},
-        {"crit": ["b64"], "b64": False},
+        {"crit": ["b64"], "b64": True},
     ],
     ids=str,
 )
