@@ -9,6 +9,7 @@ Rules of this file:
 
 import asyncio
 import logging
+import math
 import random
 import secrets
 import sys
@@ -48,7 +49,7 @@ CLOSE_S: Final = 3.0
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 _MAX_FRAME_BYTES_UNAUTHENTICATED: Final = 4096
 _MAX_FRAGMENTS: Final = 64
-_NUISANCES_PER_S, _NUISANCE_S = 10, 5.0
+_NUISANCES_PER_S, _NUISANCE_S = 10, 5.05  # 50 at once; the rest is for rounding
 _MAX_REASON_BYTES: Final = 123
 _PING: Final = b"\x89\x00"
 _CONTROL: Final = frozenset({Opcode.PING, Opcode.PONG})
@@ -301,7 +302,7 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.TIMEOUT, "nothing was heard for two heartbeats")
             self._transport.close()
             return None
-        until_late = until_dead if self._is_admitted else self.opened_at + settings.auth_timeout_s - now
+        until_late = math.inf if self._is_admitted else self.opened_at + settings.auth_timeout_s - now
         if until_late <= 0:
             self.close(CloseCode.TIMEOUT, f"no session was started within {settings.auth_timeout_s:g} s")
             return None

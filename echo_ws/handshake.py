@@ -65,12 +65,9 @@ def _header_refusal(head: Head) -> Refusal | None:
 
 
 def _origin_refusal(head: Head, allowed_origins: Sequence[str]) -> Refusal | None:
-    origins = head.all("origin")
-    if len(origins) > 1:
-        return Refusal(400, "more than one Origin header")
-    if origins and not may_come_from(origins[0], head.one("host"), allowed_origins):
-        return Refusal(403, "this Origin is not allowed; see the setting allowed_origins")
-    return None
+    if all(may_come_from(origin, head.one("host"), allowed_origins) for origin in head.all("origin")):
+        return None
+    return Refusal(403, "this Origin is not allowed; see the setting allowed_origins")
 
 
 def may_come_from(origin: str, host: str | None, allowed: Sequence[str]) -> bool:

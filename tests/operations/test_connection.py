@@ -220,13 +220,16 @@ async def test_more_than_4_kib_from_a_stranger_close_with_1009(echo: Echo) -> No
     ],
 )
 async def test_more_than_64_kib_from_a_user_close_with_1009(echo: Echo, frames: bytes) -> None:
-    """The code arrives although the client is still sending."""
+    """The code arrives, and no reset behind it, although the client is still sending."""
     async with opened(echo) as raw:
         await authenticate(raw)
 
         raw.writer.write(frames)
 
         assert await raw.closed_with() == 1009
+        raw.send(TEXT, b"still talking")
+        assert await raw.rest() == b""
+        assert echo.gone.empty()
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", "ü".encode()[:1]])
@@ -272,6 +275,13 @@ async def test_a_flood_of_frames_that_are_no_commands_closes_with_1008(echo: Ech
         raw.writer.write(frame * 5_000)
 
         assert await raw.closed_with() == 1008
+
+
+async def test_a_flood_in_one_go_is_not_answered_ping_by_ping(echo: Echo) -> None:
+    async with opened(echo) as raw:
+        raw.writer.write(client_frame(PING) * 60)
+
+        assert (await raw.frame())[0] == CLOSE
 
 
 async def test_several_writes_of_one_turn_arrive_in_order(echo: Echo) -> None:

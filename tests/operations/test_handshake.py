@@ -108,6 +108,12 @@ async def test_two_origins_are_refused(raw: Raw) -> None:
     assert answer.status == 400
 
 
+async def test_two_hosts_are_refused(raw: Raw) -> None:
+    answer = await raw.upgrade(headers=[("Host", "chat.example.org"), ("Host", "evil.example.org")])
+
+    assert answer.status == 400
+
+
 async def test_131_headers_are_refused(raw: Raw) -> None:
     answer = await raw.upgrade(headers=[(f"X-{n}", "1") for n in range(126)])
 
@@ -218,6 +224,23 @@ async def test_a_second_request_has_a_deadline_of_its_own() -> None:
         assert (200, 408) == (first.status, second.status)
 
 
+async def test_empty_lines_do_not_keep_a_connection_open() -> None:
+    async with serving(handshake_timeout_s=0.2) as echo, Raw.connect(echo.port) as raw:
+        await raw.ask(b"GET /describe HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        assert (await raw.ask(b"\r\n")).status == 408
+
+
+async def test_a_head_right_behind_a_long_body_is_no_long_head(raw: Raw) -> None:
+    body = b"x" * 30_000
+    head = b"POST /describe HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
+
+    first = await raw.ask(head + body + head[:20])
+    second = await raw.ask(head[20:] + body)
+
+    assert (200, 200) == (first.status, second.status)
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -297,6 +320,16 @@ async def test_one_address_may_have_20_without_a_session() -> None:
             leave.set()
 
         assert refused.status == 429
+
+
+async def test_a_trusted_address_may_have_more(echo: Echo) -> None:
+    leave = asyncio.Event()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(30):
+            group.create_task(hold(echo, leave))
+        await come(echo, 30)
+        leave.set()
 
 
 async def hold(echo: Echo, leave: asyncio.Event, *headers: tuple[str, str]) -> None:

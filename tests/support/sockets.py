@@ -144,17 +144,19 @@ class Raw:
 
     async def message(self) -> bytes:
         """Return the next message, whatever pings come before it."""
-        while True:
-            opcode, payload = await self.frame()
-            if opcode in {TEXT, BINARY}:
-                return payload
+        async with asyncio.timeout(5):
+            while True:
+                opcode, payload = await self.frame()
+                if opcode in {TEXT, BINARY}:
+                    return payload
 
     async def closed_with(self) -> int:
         """Return the code of the close frame, whatever comes before it."""
-        while True:
-            opcode, payload = await self.frame()
-            if opcode == CLOSE:
-                return int.from_bytes(payload[:2], "big") if payload else 1005
+        async with asyncio.timeout(5):
+            while True:
+                opcode, payload = await self.frame()
+                if opcode == CLOSE:
+                    return int.from_bytes(payload[:2], "big") if payload else 1005
 
     async def rest(self) -> bytes:
         """Return what comes until the server has closed."""
