@@ -25,6 +25,7 @@ $$;
 -- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`,
 -- `bad_reply`, and `busy`: the head is locked by somebody else, try again.
 -- Two statements, two snapshots: the second sees what was committed before the heads were locked.
+-- A reply to an earlier row of the batch stands and falls with it, hence the recursion.
 CREATE OR REPLACE FUNCTION messages.send(
     ids UUID[], conversations UUID[], senders UUID[], contents TEXT[], replies UUID[], tracked_members INT, wait BOOLEAN)
 RETURNS TABLE (n BIGINT, outcome TEXT, is_new BOOLEAN, seq BIGINT, rev BIGINT, created_at TIMESTAMP, untold BOOLEAN)
@@ -46,7 +47,7 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    WITH input AS MATERIALIZED (
+    WITH RECURSIVE input AS MATERIALIZED (
         SELECT i.*, m.role, m.silenced, m.joined_seq, c.type
         FROM unnest(ids, conversations, senders, contents, replies) WITH ORDINALITY
              AS i(id, conversation, sender, content, reply_to, n)
@@ -57,32 +58,37 @@ BEGIN
         SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
                CASE
                    WHEN k.id IS NOT NULL THEN
-                       CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'ok' ELSE 'id_conflict' END
+                       CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'known' ELSE 'id_conflict' END
                    WHEN i.type IS NULL THEN 'not_found'
                    WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
+                   WHEN i.conversation <> ALL (locked) THEN 'busy'
                    WHEN i.reply_to IS NOT NULL
                         AND NOT EXISTS (SELECT FROM messages.messages r
                                         WHERE r.id = i.reply_to AND r.conversation_id = i.conversation AND r.seq > i.joined_seq)
-                        AND NOT EXISTS (SELECT FROM input e
-                                        WHERE e.id = i.reply_to AND e.conversation = i.conversation AND e.n < i.n
-                                          AND e.type IS NOT NULL AND NOT e.silenced AND e.role <> 'reader')
                        THEN 'bad_reply'
-                   WHEN i.conversation <> ALL (locked) THEN 'busy'
                    ELSE 'new'
                END AS verdict
         FROM input i
-        LEFT JOIN messages.messages k ON k.id = i.id
+        LEFT JOIN LATERAL (
+            SELECT id, conversation_id, from_user_id, seq, created_at FROM messages.messages WHERE id = i.id
+            UNION ALL
+            SELECT message_id, conversation_id, from_user_id, seq, created_at FROM messages.erased WHERE message_id = i.id
+        ) k ON TRUE
+    ), accepted AS (
+        SELECT * FROM judged WHERE verdict = 'new'
+        UNION ALL
+        SELECT j.* FROM accepted a JOIN judged j ON j.reply_to = a.id AND j.conversation = a.conversation AND j.n > a.n
+        WHERE j.verdict = 'bad_reply'
     ), bumped AS (
         UPDATE messages.heads h SET last_seq = h.last_seq + b.n, last_rev = h.last_rev + b.n
-        FROM (SELECT conversation, count(*) AS n FROM judged WHERE verdict = 'new' GROUP BY conversation) b
+        FROM (SELECT conversation, count(*) AS n FROM accepted GROUP BY conversation) b
         WHERE h.conversation_id = b.conversation
         RETURNING h.conversation_id, h.last_seq - b.n AS seq, h.last_rev - b.n AS rev, h.member_count
     ), numbered AS (
         SELECT j.*, b.member_count,
                b.seq + row_number() OVER w AS seq,
                b.rev + row_number() OVER w AS rev
-        FROM judged j JOIN bumped b ON b.conversation_id = j.conversation
-        WHERE j.verdict = 'new'
+        FROM accepted j JOIN bumped b ON b.conversation_id = j.conversation
         WINDOW w AS (PARTITION BY j.conversation ORDER BY j.n)
     ), stored AS (
         INSERT INTO messages.messages (id, conversation_id, from_user_id, to_user_id, content, reply_to_id, seq, rev)
@@ -114,9 +120,10 @@ BEGIN
                        FOR NO KEY UPDATE OF f SKIP LOCKED)
         RETURNING c.id
     )
-    SELECT j.n, CASE j.verdict WHEN 'new' THEN 'ok' ELSE j.verdict END, j.verdict = 'new',
-           coalesce(x.seq, j.known_seq), x.rev, coalesce(s.created_at, j.known_at),
-           j.verdict = 'new' AND j.conversation NOT IN (SELECT id FROM told)
+    SELECT j.n, CASE WHEN x.n IS NOT NULL OR j.verdict = 'known' THEN 'ok' ELSE j.verdict END, x.n IS NOT NULL,
+           CASE j.verdict WHEN 'known' THEN j.known_seq ELSE x.seq END, x.rev,
+           CASE j.verdict WHEN 'known' THEN j.known_at ELSE s.created_at END,
+           x.n IS NOT NULL AND j.conversation NOT IN (SELECT id FROM told)
     FROM judged j
     LEFT JOIN numbered x ON x.n = j.n
     LEFT JOIN stored s ON s.id = j.id
@@ -133,7 +140,7 @@ DECLARE
     old messages.messages;
 BEGIN
     SELECT * INTO old FROM messages.messages m
-    WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND NOT m.deleted;
+    WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE;
     outcome = CASE
         WHEN old.id IS NULL THEN 'not_found'
         WHEN old.from_user_id <> editor OR me.silenced THEN 'forbidden'
@@ -165,7 +172,7 @@ BEGIN
     END;
     IF outcome = 'ok' THEN
         UPDATE messages.messages SET content = '', metadata = '{}', deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
-        WHERE id = message AND NOT deleted;
+        WHERE id = message AND deleted IS NOT TRUE;
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
 END
@@ -181,7 +188,7 @@ DECLARE
 BEGIN
     outcome = CASE WHEN EXISTS (
         SELECT FROM messages.messages m
-        WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND NOT m.deleted
+        WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE
     ) THEN CASE WHEN me.silenced THEN 'forbidden' ELSE 'ok' END ELSE 'not_found' END;
     IF outcome = 'ok' THEN
         IF is_on THEN
@@ -199,14 +206,23 @@ $$;
 -- The group commit: one row for each message, in the order given.
 SELECT n, outcome, is_new, seq, rev, created_at, untold FROM messages.send($1, $2, $3, $4, $5, $6, $7)
 
+-- function: messages.tell
+-- Lock first, look then: what a send commits while we wait for the lock is later than what we would have seen.
+CREATE OR REPLACE FUNCTION messages.tell(untold UUID[]) RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM messages.conversations WHERE id = ANY (untold) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE messages.conversations c SET last_message_id = l.id, last_message_at = l.created_at
+    FROM unnest(untold) i(id)
+    CROSS JOIN LATERAL (
+        SELECT m.id, m.created_at FROM messages.messages m WHERE m.conversation_id = i.id ORDER BY m.seq DESC LIMIT 1
+    ) l
+    WHERE c.id = i.id;
+END
+$$;
+
 -- name: tell(conversations) -> None
 -- Write last_message_* of large conversations, whose sends leave it at most once a second.
-UPDATE messages.conversations c SET last_message_id = l.id, last_message_at = l.created_at
-FROM unnest($1::uuid[]) i(id)
-CROSS JOIN LATERAL (
-    SELECT m.id, m.created_at FROM messages.messages m WHERE m.conversation_id = i.id ORDER BY m.seq DESC LIMIT 1
-) l
-WHERE c.id = i.id
+SELECT messages.tell($1)
 
 -- name: find(ids, conversations, senders) -> FoundRow
 -- Which of these sends are stored: how an unknown outcome becomes known.
