@@ -18,7 +18,7 @@ from uuid import UUID
 
 from echo_ws_db import messages
 from echo_ws_db.messages import NewMessage, SendRow
-from echo_ws_db.pool import Failed, NoVerdict, Store, StoreError, Unavailable
+from echo_ws_db.pool import Crossed, Failed, NoVerdict, Store, StoreError, Unavailable
 from echo_ws_db.rows import Refused
 
 from .errors import Busy, EchoError, Unknown
@@ -158,7 +158,7 @@ class _Lane:
         self._queue.extendleft(reversed(left))
         return batch
 
-    async def _write(self, batch: Sequence[_Waiting], *, wait: bool = False) -> None:
+    async def _write(self, batch: Sequence[_Waiting], *, wait: bool = False, again: bool = False) -> None:
         """Write a batch and answer it, or what of it has an answer."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -172,7 +172,13 @@ class _Lane:
         except NoVerdict:
             self._spawn(self._find(batch))
         except Failed as error:
-            await self._halve(batch, error, wait=wait)
+            if isinstance(error, Crossed) and not again:
+                await self._write(batch, wait=wait, again=True)
+            else:
+                await self._halve(batch, error, wait=wait)
+        except asyncio.CancelledError:
+            self._fail(batch, Unknown())
+            raise
         else:
             self._metrics.batch(len(batch), loop.time() - started)
             self._answer(batch, rows)

@@ -23,6 +23,10 @@ class Failed(StoreError):
     """PostgreSQL refused the statement for good; nothing was done."""
 
 
+class Crossed(Failed):
+    """Refused because of what was committed meanwhile, which a second try will see."""
+
+
 _UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.TooManyConnectionsError)
 _NOT_DONE = (
     asyncpg.DeadlockDetectedError,
@@ -109,7 +113,8 @@ class Store:
             connection.terminate()
             raise NoVerdict(str(error) or "PostgreSQL does not answer") from error
         except asyncpg.PostgresError as error:
-            raise Failed(f"{error.sqlstate}: {error}") from error
+            kind = Crossed if isinstance(error, asyncpg.IntegrityConstraintViolationError) else Failed
+            raise kind(f"{error.sqlstate}: {error.args[0]}") from None  # its detail may show a row, and so a message
         finally:
             await self._pool.release(connection)
 
