@@ -1,0 +1,71 @@
+"""Whether a command may run now, and whether the others are told of typing."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from echo_ws.errors import AlreadyAuthenticated, Unauthenticated
+from echo_ws.session import MAX_TYPING_IN, TYPING_EVERY_S, Session, admit
+from echo_ws_protocol.commands import ConversationList, SessionStart, TypingSet
+
+NOW = 1000.0
+HERE = UUID(int=10)
+
+
+def typing(conversation: UUID = HERE, *, stopped: bool = False) -> TypingSet:
+    return TypingSet(conversation=conversation, kind="stopped" if stopped else "text")
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(UUID(int=1), UUID(int=2), datetime(2030, 1, 1, tzinfo=UTC), NOW)
+
+
+def test_without_a_session_only_its_start_is_admitted() -> None:
+    admit(None, SessionStart(token="t0ken"), NOW)
+
+    with pytest.raises(Unauthenticated):
+        admit(None, ConversationList(), NOW)
+
+
+def test_with_a_session_everything_else_is(session: Session) -> None:
+    admit(session, ConversationList(), NOW)
+
+    with pytest.raises(AlreadyAuthenticated):
+        admit(session, SessionStart(token="t0ken"), NOW)
+
+
+def test_what_is_admitted_counts_as_use_and_what_is_refused_does_not(session: Session) -> None:
+    with pytest.raises(AlreadyAuthenticated):
+        admit(session, SessionStart(token="t0ken"), NOW + 1)
+    before = session.used_at
+    admit(session, ConversationList(), NOW + 2)
+
+    assert (NOW, NOW + 2) == (before, session.used_at)
+
+
+def test_typing_is_told_once_in_two_seconds(session: Session) -> None:
+    moments = [0, 0.5, TYPING_EVERY_S - 0.1, TYPING_EVERY_S, TYPING_EVERY_S + 1, 2 * TYPING_EVERY_S]
+
+    told = [session.may_tell_typing(typing(), NOW + moment) for moment in moments]
+
+    assert [True, False, False, True, False, True] == told
+
+
+def test_each_conversation_counts_for_itself(session: Session) -> None:
+    assert [True, True, False] == [session.may_tell_typing(typing(UUID(int=number)), NOW) for number in (10, 11, 10)]
+
+
+def test_the_end_is_always_told_and_makes_room_for_a_beginning(session: Session) -> None:
+    said = [typing(stopped=True), typing(), typing(stopped=True), typing(stopped=True), typing(), typing()]
+
+    assert [True, True, True, True, True, False] == [session.may_tell_typing(command, NOW) for command in said]
+
+
+def test_what_is_remembered_of_typing_is_bounded(session: Session) -> None:
+    for number in range(10 * MAX_TYPING_IN):
+        session.may_tell_typing(typing(UUID(int=number)), NOW)
+
+    assert session._typed_at is not None
+    assert len(session._typed_at) <= MAX_TYPING_IN
