@@ -7,14 +7,14 @@ a wheel, and one timer per worker turns it. The ``Wheel`` is pure: the time is p
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
 NOWHERE = -1
 """The ``slot`` of what is not in the wheel."""
-_STALL_S = 1.0
+_STALL_TICKS = 4  # so late the loop itself was held up
 
 
 class Timed(Protocol):
@@ -47,6 +47,9 @@ class Wheel:
         if item.slot != NOWHERE:
             self._slots[item.slot].discard(item)
             item.slot = NOWHERE
+
+    def __iter__(self) -> Iterator[Timed]:
+        return iter([item for slot in self._slots for item in slot])
 
     def due(self, now: float) -> list[Timed]:
         """Turn to ``now`` and take out what has come up."""
@@ -92,10 +95,14 @@ class Heartbeat:
     def take(self, item: Timed) -> None:
         self._wheel.take(item)
 
+    def __iter__(self) -> Iterator[Timed]:
+        """All that is looked at."""
+        return iter(self._wheel)
+
     def _beat(self) -> None:
         now = self.time()
         self.start()
-        stalled = now - self._last > self._wheel.tick_s + _STALL_S
+        stalled = now - self._last > (1 + _STALL_TICKS) * self._wheel.tick_s
         self._last = now
         if stalled:  # first read what came meanwhile
             self.awake_since = now

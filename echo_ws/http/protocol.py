@@ -24,6 +24,7 @@ from echo_ws.admission import Admission
 from echo_ws.connection import CLOSE_S, Commons, Connection, Outbox, Service, shake_hands
 from echo_ws.handshake import Head, Refusal
 from echo_ws.heartbeat import NOWHERE, Heartbeat, tick_for
+from echo_ws_protocol.errors import CloseCode
 
 BACKLOG: Final = 4096
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -31,6 +32,7 @@ MAX_HEADERS: Final = 100
 MAX_BODY_BYTES: Final = 1024 * 1024
 _BODY_TIMEOUTS = 6  # the time for a body is so many times that for a head
 _USER_TIMEOUT_MS = 15_000
+_FINISH_STEP_S = 0.02
 
 _WANTS_UPGRADE = Refusal(
     HTTPStatus.UPGRADE_REQUIRED,
@@ -98,6 +100,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_TOO_LARGE_HEAD)
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     def look(self, now: float) -> float | None:
         """Be looked at by the heartbeat: end what takes too long."""
@@ -288,17 +293,19 @@ class Listener:
             self._server.close()
 
     async def finish(self, timeout_s: float) -> None:
-        """Let HTTP requests at work end, then cut what is left of HTTP, and stop the clock.
-
-        WebSockets are the service's to close, before.
-        """
+        """Let HTTP requests at work end and WebSockets say goodbye, then cut what is left, and stop the clock."""
         self.close()
+        for item in self.commons.heartbeat:
+            if isinstance(item, Connection):
+                item.close(CloseCode.GOING_AWAY, "the server stops; come back")
         for connection in list(self.state.connections):
             connection.shutdown()
-        if self.state.tasks:
-            await asyncio.wait(self.state.tasks, timeout=timeout_s)
-        for connection in list(self.state.connections):
-            connection.transport.abort()
+        deadline = self._loop.time() + timeout_s
+        while self.commons.admission.connections and self._loop.time() < deadline:  # noqa: ASYNC110  # once in a life
+            await asyncio.sleep(_FINISH_STEP_S)
+        for item in self.commons.heartbeat:
+            if isinstance(item, Connection | HttpProtocol):
+                item.abort()
         self.commons.heartbeat.stop()
 
 

@@ -219,8 +219,11 @@ async def test_more_than_4_kib_from_a_stranger_close_with_1009(echo: Echo) -> No
         client_frame(TEXT, b"x" * 2_000_000),
     ],
 )
-async def test_more_than_64_kib_from_a_user_close_with_1009(echo: Echo, frames: bytes) -> None:
+async def test_more_than_64_kib_from_a_user_close_with_1009(
+    echo: Echo, frames: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The code arrives, and no reset behind it, although the client is still sending."""
+    monkeypatch.setattr("echo_ws.connection.CLOSE_S", 3)
     async with opened(echo) as raw:
         await authenticate(raw)
 
@@ -316,7 +319,7 @@ async def test_a_paused_connection_holds_back_what_was_already_read(echo: Echo) 
 
 
 async def test_without_a_session_a_connection_ends_with_4005() -> None:
-    async with serving(auth_timeout_s=0.2) as echo, opened(echo) as late, opened(echo) as early:
+    async with serving(auth_timeout_s=0.5) as echo, opened(echo) as late, opened(echo) as early:
         await authenticate(early)
 
         assert await late.closed_with() == 4005
@@ -356,7 +359,8 @@ async def test_a_client_that_does_not_read_is_cut_and_the_others_are_not_held_up
         assert slow.close_code == 4001
 
 
-async def test_a_slow_client_that_catches_up_reads_why_it_was_cut() -> None:
+async def test_a_slow_client_that_catches_up_reads_why_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echo_ws.connection.CLOSE_S", 3)
     frame = wire(b"x" * 60_000, text=True)
     async with serving(send_buffer_bytes=65_536) as echo, opened(echo, receive_buffer=4096) as raw:
         raw.send(TEXT, b"hi")
@@ -422,6 +426,26 @@ async def test_many_connections_leave_nothing_behind(echo: Echo) -> None:
 
     admission = echo.listener.commons.admission
     assert (0, 0, 0) == (admission.connections, admission.unauthenticated, admission.refused)
+
+
+async def test_a_listener_that_finishes_says_goodbye_to_strangers_too_and_takes_nobody_else() -> None:
+    async with serving() as echo, opened(echo) as raw:
+        finishing = asyncio.create_task(echo.listener.finish(5))
+        code = await raw.closed_with()
+        raw.send(CLOSE, code.to_bytes(2, "big"))
+        await finishing
+
+        assert (code, (await echo.next_gone()).close_code) == (1001, 1001)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", echo.port)
+
+
+async def test_a_listener_cuts_who_does_not_answer_its_goodbye() -> None:
+    async with serving() as echo, opened(echo) as raw:
+        await echo.listener.finish(0.1)
+
+        assert await echo.next_gone()
+        assert await raw.closed_with() == 1001
 
 
 async def test_neither_handshake_nor_connection_waits_for_the_garbage_collector(echo: Echo) -> None:

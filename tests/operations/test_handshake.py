@@ -366,3 +366,16 @@ async def test_accepted_sockets_give_up_on_a_dead_peer_after_15_s(echo: Echo) ->
 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+async def test_a_request_at_work_is_answered_while_the_listener_finishes(echo: Echo, raw: Raw) -> None:
+    raw.writer.write(b"POST /describe HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha")
+    async with asyncio.timeout(5):
+        while not echo.listener.state.tasks:  # noqa: ASYNC110  # uvicorn tells nobody
+            await asyncio.sleep(0)
+
+    finishing = asyncio.create_task(echo.listener.finish(5))
+    answer = await raw.ask(b"lf")
+    await finishing
+
+    assert (200, "close") == (answer.status, answer.headers["connection"])

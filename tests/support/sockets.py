@@ -77,9 +77,7 @@ async def serving(**settings: Any) -> AsyncIterator[Echo]:
     try:
         yield service
     finally:
-        for connection in list(service.connections):
-            connection.abort()
-        await service.listener.finish(1)
+        await service.listener.finish(0)
 
 
 class Answer(NamedTuple):
