@@ -1,0 +1,157 @@
+"""The same promises of every broker, and what the one on Redis does when Redis goes away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from echo_ws.broker import Broker, MemoryBroker, RedisBroker
+from echo_ws.broker.memory import Bus
+from echo_ws.embedded import EmbeddedRedis
+from tests.support.waiting import until
+
+DEADLINE_S = 10
+
+
+class Ear:
+    """What one worker hears, and which channels are in force for it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self.resynced: asyncio.Queue[str] = asyncio.Queue()
+
+    async def start(self, *channels: str) -> None:
+        await self.broker.start(lambda channel, payload: self.heard.put_nowait((channel, payload)), self._resync)
+        await self.subscribe(*channels)
+
+    async def subscribe(self, *channels: str) -> None:
+        """Subscribe, and wait until that is in force."""
+        for channel in channels:
+            self.broker.subscribe(channel)
+        await self.resync_of(*channels)
+
+    async def resync_of(self, *channels: str) -> None:
+        missing = set(channels)
+        async with asyncio.timeout(DEADLINE_S):
+            while missing:
+                missing.discard(await self.resynced.get())
+
+    async def next(self) -> tuple[str, bytes]:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.heard.get()
+
+    def _resync(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            self.resynced.put_nowait(channel)
+
+
+Ears = Callable[[], Ear]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def ears(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Ears]:
+    """Yield what makes workers' ears on one broker."""
+    bus = Bus()
+    async with AsyncExitStack() as stack:
+
+        def make() -> Ear:
+            broker: Broker = MemoryBroker(bus) if request.param == "memory" else RedisBroker(redis_url)
+            stack.push_async_callback(broker.close)
+            return Ear(broker)
+
+        yield make
+
+
+async def test_everybody_who_is_subscribed_hears_in_order(ears: Ears) -> None:
+    ann, ben = ears(), ears()
+    await ann.start("echo:c:1")
+    await ben.start("echo:c:1", "echo:c:2")
+
+    for n in range(1200):
+        ann.broker.publish("echo:c:1", b"%d" % n)
+
+    for ear in (ann, ben):
+        assert [("echo:c:1", b"%d" % n) for n in range(1200)] == [await ear.next() for _ in range(1200)]
+
+
+async def test_nobody_hears_other_channels(ears: Ears) -> None:
+    ann, ben = ears(), ears()
+    await ann.start("echo:c:1")
+    await ben.start("echo:c:2")
+
+    ann.broker.publish("echo:c:2", b"for ben")
+    ann.broker.publish("echo:c:1", b"for ann")
+
+    assert ("echo:c:1", b"for ann") == await ann.next()
+    assert ("echo:c:2", b"for ben") == await ben.next()
+    assert ann.heard.empty()
+
+
+async def test_a_channel_that_was_left_is_not_heard(ears: Ears) -> None:
+    ann = ears()
+    await ann.start("echo:c:1", "echo:c:2")
+
+    ann.broker.unsubscribe("echo:c:1")
+    await ann.subscribe("echo:c:3")  # asked later, so in force later
+    ann.broker.publish("echo:c:1", b"too late")
+    ann.broker.publish("echo:c:2", b"in time")
+
+    assert ("echo:c:2", b"in time") == await ann.next()
+
+
+async def test_a_payload_may_hold_any_bytes(ears: Ears) -> None:
+    ann = ears()
+    await ann.start("echo:c:1")
+    payload = bytes(range(256)) * 100
+
+    ann.broker.publish("echo:c:1", payload)
+
+    assert ("echo:c:1", payload) == await ann.next()
+
+
+async def test_publishing_never_waits_and_never_fails_while_redis_is_away() -> None:
+    broker = RedisBroker("redis://127.0.0.1:1")
+    await broker.start(lambda *_: None, lambda *_: None)
+
+    for _ in range(20_000):
+        broker.publish("echo:c:1", b"lost")
+
+    assert not broker.is_connected
+    assert broker.queued == 10_000
+    await broker.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_after_a_restart_of_redis_every_channel_is_named_again(own_redis: EmbeddedRedis, how: str) -> None:
+    ear = Ear(RedisBroker(own_redis.url))
+    await ear.start("echo:c:1", "echo:c:2")
+
+    async def is_away() -> bool:
+        return not ear.broker.is_connected
+
+    getattr(own_redis, how)()
+    await until(is_away)
+    own_redis.start()
+    await ear.resync_of("echo:c:1", "echo:c:2")
+    ear.broker.publish("echo:c:2", b"back")
+
+    async with asyncio.timeout(DEADLINE_S):
+        while ("echo:c:2", b"back") != await ear.heard.get():
+            pass
+    await ear.broker.close()
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_broker_closes_at_any_moment(redis_url: str, turns: int) -> None:
+    broker = RedisBroker(redis_url)
+    await broker.start(lambda *_: None, lambda *_: None)
+    for _ in range(turns):
+        broker.publish("echo:c:1", b"hi")
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(DEADLINE_S):
+        await broker.close()
+
+    assert not broker.is_connected
