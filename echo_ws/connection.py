@@ -69,6 +69,9 @@ class Service(Protocol):
     def closed(self, connection: "Connection") -> None:
         """Forget the connection."""
 
+    def refused(self, status: int) -> None:
+        """Take note of a handshake or request that was turned away."""
+
 
 class Outbox:
     """The connections that have something to say in this turn of the loop; at its end each makes one write of it.

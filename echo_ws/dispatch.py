@@ -96,16 +96,17 @@ async def answer(context: Context, command: Command[Any], codec: Codec) -> Reply
     try:
         result = await HANDLERS[type(command)](context, command)
     except Exception as error:  # noqa: BLE001  # no error may leave a command without an answer
-        failed = explain(error, op)
+        failed = explain(error, op, metrics)
         metrics.command(op, failed.code, context.now - started)
         return Reply(command.id, error=failed.failure())
     metrics.command(op, "ok", context.now - started)
     return Reply(command.id, ok=Raw(codec.encode(result)))
 
 
-def explain(error: Exception, op: str) -> EchoError:
-    """Return what the client is told of ``error``; log it if nobody foresaw it."""
+def explain(error: Exception, op: str, metrics: Metrics) -> EchoError:
+    """Return what the client is told of ``error``; log and count it if nobody foresaw it."""
     foreseen = as_echo_error(error)
     if foreseen is None:
         log.error("command_failed", op=op, exc_info=error)
+        metrics.count("errors", op)
     return foreseen or EchoError()

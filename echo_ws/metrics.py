@@ -40,13 +40,12 @@ class Described(NamedTuple):
 
 COUNTERS = {
     "connections_opened": Described("WebSocket connections opened"),
-    "connections_refused": Described("Connections and handshakes refused, by reason", ("reason",)),
+    "connections_refused": Described("Handshakes and requests turned away, by HTTP status", ("status",)),
     "connections_closed": Described("WebSocket connections closed, by close code", ("code",)),
     "commands": Described("Commands answered, by op and outcome: ok or the code of the error", ("op", "outcome")),
-    "messages_dropped": Described("Momentary events not sent to slow clients"),
-    "published": Described("Events handed to Redis, by what became of them", ("result",)),
+    "published": Described("Events queued for Redis; an older one is dropped when the queue is full", ("result",)),
     "repaired": Described("Gaps after lost pub/sub messages filled from PostgreSQL, by kind", ("kind",)),
-    "errors": Described("Faults of the server that were logged, by where", ("where",)),
+    "errors": Described("Faults of the server that were logged, by op", ("op",)),
 }
 HISTOGRAMS = {
     "command_seconds": Described("Time from a command's last byte to its reply, by op", ("op",), SECONDS),

@@ -36,6 +36,7 @@ __all__ = ["Server", "handlers"]
 
 DRAIN_STEP_S = 0.1
 COME_BACK_MS = 1000
+_CLOSE_CODES = frozenset({*CloseCode, 1005, 1006})
 MAX_COME_BACK_MS = 5000
 
 
@@ -152,10 +153,14 @@ class Server:
             self._begin_command(connection, command)
 
     def closed(self, connection: Connection) -> None:
-        self.metrics.count("connections_closed", str(connection.close_code))
+        code = connection.close_code if connection.close_code in _CLOSE_CODES else "other"
+        self.metrics.count("connections_closed", str(code))
         if connection in self._connections:
             self._connections.discard(connection)
             self.feed.detach(connection)
+
+    def refused(self, status: int) -> None:
+        self.metrics.count("connections_refused", str(status))
 
     def _begin_command(self, connection: Connection, command: Command[Any]) -> None:
         session = connection.session
@@ -180,7 +185,7 @@ class Server:
         try:
             await self._let_in(connection, token)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            self._turn_away(connection, explain(error, "session.start"))
+            self._turn_away(connection, explain(error, "session.start", self.metrics))
 
     async def _start_session(self, connection: Connection, command: Command[Any]) -> None:
         """Begin the session of a connection whose first frame brought its token."""
@@ -188,7 +193,7 @@ class Server:
         try:
             await self._let_in(connection, command.token, Reply(command.id, ok=Raw(connection.codec.encode(Done()))))
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            failed = explain(error, "session.start")
+            failed = explain(error, "session.start", self.metrics)
             connection.send(Reply(command.id, error=failed.failure()))
             self._turn_away(connection, failed)
 
@@ -237,7 +242,7 @@ class Server:
             session = await self.sessions.open(token, address, user_agent)
             admit(session, command, self._services.clock())
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            return Reply(command.id, error=explain(error, op_of(command)).failure())
+            return Reply(command.id, error=explain(error, op_of(command), self.metrics).failure())
         return await answer(Context(session, self._services), command, JSON)
 
     async def health(self) -> dict[str, object]:
@@ -264,6 +269,7 @@ class Server:
     def _probe(self) -> None:
         gauge = self.metrics.gauge
         self.metrics.connections = len(self._connections)
+        gauge("connections_unauthenticated", self._listener.commons.admission.unauthenticated)
         gauge("conversations", len(self._hub.topics))
         gauge("writer_queue", self.writer.waiting)
         gauge("redis_queue", self.broker.queued)

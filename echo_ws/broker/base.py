@@ -24,8 +24,8 @@ class Broker(Protocol):
 
     def unsubscribe(self, channel: str) -> None: ...
 
-    def publish(self, channel: str, payload: bytes) -> None:
-        """Queue a payload, or drop it when the queue is full. Never waits."""
+    def publish(self, channel: str, payload: bytes) -> bool:
+        """Queue a payload and never wait; return False if an older one had to be dropped for it."""
 
     @property
     def is_connected(self) -> bool: ...

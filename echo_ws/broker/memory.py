@@ -36,7 +36,8 @@ class MemoryBroker:
     def unsubscribe(self, channel: str) -> None:
         self._channels.discard(channel)
 
-    def publish(self, channel: str, payload: bytes) -> None:
+    def publish(self, channel: str, payload: bytes) -> bool:
         for broker in tuple(self._bus.brokers):
             if channel in broker._channels:  # noqa: SLF001  # brokers on one bus
                 broker._hear(channel, payload)  # noqa: SLF001
+        return True

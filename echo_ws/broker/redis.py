@@ -81,7 +81,7 @@ async def publish_once(url: str, channel: str, payload: bytes) -> None:
 
 
 class RedisBroker:
-    """Two connections: one publishes, many payloads in one command, one is subscribed. Each is made anew when it fails."""
+    """Two connections, one that publishes and one that is subscribed. Each is made anew when it fails."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -121,9 +121,11 @@ class RedisBroker:
         self._channels.discard(channel)
         self._ask(channel, is_on=False)
 
-    def publish(self, channel: str, payload: bytes) -> None:
+    def publish(self, channel: str, payload: bytes) -> bool:
+        had_room = len(self._queue) < MAX_QUEUED
         self._queue.append((channel, payload))
         self._publishing.set()
+        return had_room
 
     def _ask(self, channel: str, *, is_on: bool) -> None:
         self._asked[channel] = is_on

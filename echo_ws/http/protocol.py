@@ -212,6 +212,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close. Only our half at first: a reset would take the answer from a client that still sends."""
         self._is_answered = True
+        self._commons.service.refused(refusal.status)
         self._commons.heartbeat.put(self, CLOSE_S)
         started = False
         if self.cycle is not None and not self.cycle.response_complete:

@@ -40,6 +40,7 @@ class Echo:
         self.connections: list[Connection] = []
         self.come: asyncio.Queue[Connection] = asyncio.Queue()
         self.gone: asyncio.Queue[Connection] = asyncio.Queue()
+        self.refusals: list[int] = []
 
     def opened(self, connection: Connection) -> None:
         self.connections.append(connection)
@@ -55,6 +56,9 @@ class Echo:
     def closed(self, connection: Connection) -> None:
         self.connections.remove(connection)
         self.gone.put_nowait(connection)
+
+    def refused(self, status: int) -> None:
+        self.refusals.append(status)
 
     async def next_gone(self) -> Connection:
         return await asyncio.wait_for(self.gone.get(), 5)
