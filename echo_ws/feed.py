@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from uuid import UUID
 
 from echo_ws_db import changes
-from echo_ws_db.changes import ChangeRow, MembershipRow, PlaceRow
+from echo_ws_db.changes import ChangeRow
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_protocol.codec import JSON
 from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message
@@ -115,12 +115,23 @@ class Feed:
 
     async def attach(self, listener: Listener) -> None:
         """Let a connection hear its user's conversations: whatever is committed from now on reaches it."""
-        own = Channel("u", listener.user)
-        places = await changes.places(self._store, listener.user)
-        while (topic := self._hub.topics.get(own)) and topic.stream.rev > _own_rev(places):
-            places = await changes.places(self._store, listener.user)  # a membership changed since they were read
-        for conversation, rev in places:
-            self._join(listener, Channel("c", conversation) if conversation else own, rev)
+        places = await self._places_of(listener.user)
+        while any(self._may_be_outdated(channel, rev) for channel, rev in places):
+            places = await self._places_of(listener.user)
+        for channel, rev in places:
+            self._join(listener, channel, rev)
+
+    async def _places_of(self, user: UUID) -> list[tuple[Channel, int]]:
+        rows = await changes.places(self._store, user)
+        return [
+            (Channel("c", row.conversation_id) if row.conversation_id else Channel("u", user), row.last_rev)
+            for row in rows
+        ]
+
+    def _may_be_outdated(self, channel: Channel, rev: int) -> bool:
+        """Tell whether this node knows of a later change of membership than somebody who has read at ``rev``."""
+        topic = self._hub.topics.get(channel)
+        return topic is not None and topic.members_rev > rev
 
     def detach(self, listener: Listener) -> None:
         for channel in self._hub.disconnect(listener):
@@ -192,6 +203,7 @@ class Feed:
         for change in due:
             self._metrics.fanout(topic.deliver(change))
             if change.kind is Kind.MEMBER:
+                topic.members_rev = change.rev
                 self._follow_member(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
             elif change.kind is Kind.CONVERSATION:
                 self._follow_conversation(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
@@ -293,30 +305,29 @@ class Feed:
 
     async def _catch_up_user(self, topic: Topic) -> None:
         rows = await changes.of_user(self._store, topic.channel.id, topic.stream.rev)
-        found = [(row.user_rev, row) for row in rows if row.user_rev]
-        fresh = {rev for rev, _ in found if rev > topic.stream.rev}
-        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], rows[0].last_rev)
+        if not rows:
+            self._close(topic)
+            return
+        places = [
+            (Channel("c", row.conversation_id), row.conversation_rev)
+            for row in rows
+            if row.conversation_id and row.conversation_rev is not None and not row.has_left
+        ]
+        if any(self._may_be_outdated(channel, rev) for channel, rev in places):
+            return  # and ask again
+        found = [(row.user_rev, change_of(as_membership(row))) for row in rows if row.user_rev]
+        due = topic.stream.fill(found, rows[0].last_rev)
+        topic.members_rev = topic.stream.rev
         for change in due:
             self._metrics.fanout(topic.deliver(change))
-        for rev, row in found:
-            if rev in fresh and row.conversation_rev is not None and not row.has_left:
-                self._enter(topic, row)
-
-    def _enter(self, topic: Topic, row: MembershipRow) -> None:
-        """Let a user's connections hear a conversation that the user was added to."""
-        assert row.conversation_id
-        assert row.conversation_rev is not None
-        for listener in tuple(topic.listeners):
-            self._join(listener, Channel("c", row.conversation_id), row.conversation_rev)
+        for channel, rev in places:
+            for listener in tuple(topic.listeners):
+                self._join(listener, channel, rev)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _own_rev(places: Sequence[PlaceRow]) -> int:
-    return next(rev for conversation, rev in places if conversation is None)
 
 
 def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:

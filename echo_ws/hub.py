@@ -64,6 +64,8 @@ class Topic:
 
     channel: Channel
     stream: Stream[Change]
+    members_rev: int
+    """Who takes part may have changed in this rev; what was read before may be wrong about it."""
     listeners: dict[Listener, int] = field(default_factory=dict)
     """Each listener, and the rev up to which it needs nothing from here."""
 
@@ -104,12 +106,15 @@ class Hub:
     def connections_of(self, user: UUID) -> tuple[Listener, ...]:
         return tuple(self._connected.get(user, ()))
 
+    def is_connected(self, listener: Listener) -> bool:
+        return listener in self._connected.get(listener.user, ())
+
     def join(self, listener: Listener, channel: Channel, rev: int) -> bool:
         """Let ``listener`` hear what changes above ``rev``; return whether the channel is new to this node."""
         topic = self.topics.get(channel)
         is_new = topic is None
         if topic is None:
-            topic = self.topics[channel] = Topic(channel, Stream(rev))
+            topic = self.topics[channel] = Topic(channel, Stream(rev), rev)
         topic.stream.hear_of(rev)
         if listener not in topic.listeners:
             topic.listeners[listener] = rev
