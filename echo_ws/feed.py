@@ -9,6 +9,7 @@ import random
 import secrets
 import struct
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from echo_ws_db import changes
@@ -23,6 +24,8 @@ from .frame import Frame, payload_of
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
 from .logs import get_logger
 from .metrics import Metrics
+
+E = TypeVar("E", bound=Event)
 
 log = get_logger(__name__)
 
@@ -170,7 +173,9 @@ class Feed:
 
     def _publish(self, channel: Channel, change: Change) -> None:
         self._take(channel, change)
-        self._broker.publish(name_of(channel), pack(change if change.rev else change._replace(rev=self._origin)))
+        payload = pack(change if change.rev else change._replace(rev=self._origin))
+        had_room = self._broker.publish(name_of(channel), payload)
+        self._metrics.count("published", "queued" if had_room else "dropped")
 
     def _hear(self, name: str, payload: bytes) -> None:
         channel = self._names.get(name)
@@ -204,21 +209,16 @@ class Feed:
             self._metrics.fanout(topic.deliver(change))
             if change.kind is Kind.MEMBER:
                 topic.members_rev = change.rev
-                self._follow_member(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
-            elif change.kind is Kind.CONVERSATION:
-                self._follow_conversation(topic, JSON.decode_server_frame(payload_of(change.frame.json)))
+                self._follow_member(topic, _event_of(change, Member))
+            elif change.kind is Kind.CONVERSATION and _event_of(change, Conversation).deleted:
+                self._close(topic)
 
-    def _follow_member(self, topic: Topic, member: object) -> None:
-        assert isinstance(member, Member)
+    def _follow_member(self, topic: Topic, member: Member) -> None:
         for listener in self._hub.connections_of(member.user):
             if member.left:
                 self._leave(listener, topic.channel)
             else:
                 self._join(listener, topic.channel, member.rev)
-
-    def _follow_conversation(self, topic: Topic, conversation: object) -> None:
-        if isinstance(conversation, Conversation) and conversation.deleted:
-            self._close(topic)
 
     def _close(self, topic: Topic) -> None:
         """Nobody hears a conversation that is gone."""
@@ -308,26 +308,56 @@ class Feed:
         if not rows:
             self._close(topic)
             return
-        places = [
-            (Channel("c", row.conversation_id), row.conversation_rev)
-            for row in rows
-            if row.conversation_id and row.conversation_rev is not None and not row.has_left
-        ]
-        if any(self._may_be_outdated(channel, rev) for channel, rev in places):
-            return  # and ask again
-        found = [(row.user_rev, change_of(as_membership(row))) for row in rows if row.user_rev]
-        due = topic.stream.fill(found, rows[0].last_rev)
+        applied = topic.stream.rev
+        found = [(row.user_rev, row) for row in rows if row.user_rev]
+        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], rows[0].last_rev)
         topic.members_rev = topic.stream.rev
         for change in due:
             self._metrics.fanout(topic.deliver(change))
-        for channel, rev in places:
-            for listener in tuple(topic.listeners):
+        for rev, row in found:
+            if rev > applied and row.conversation_id and row.since_rev is not None and not row.has_left:
+                for listener in topic.listeners:
+                    self._spawn(self._enter(listener, Channel("c", row.conversation_id), row.since_rev))
+
+    async def _enter(self, listener: Listener, channel: Channel, rev: int) -> None:
+        """Let a connection hear a conversation from its user's arrival on, however long that took to reach this node.
+
+        What has changed since is read from the database and written first, until nothing is missing that this node has
+        told the others already.
+        """
+        while self._hub.is_connected(listener):
+            try:
+                rows = await changes.of_conversation(self._store, channel.id, rev, PAGE)
+            except StoreError as error:
+                log.warning("entering_failed", channel=name_of(channel), error=str(error))
+                await asyncio.sleep(self._sweep_s)
+                continue
+            topic = self._hub.topics.get(channel)
+            if not rows or not self._hub.is_connected(listener) or (topic and listener in topic.listeners):
+                return
+            found, rev = changes_in(rows)
+            for _, change in found:
+                listener.write(change.frame.wire(listener.codec))
+                if change.kind is Kind.MEMBER and _is_departure(change, listener.user):
+                    return
+            if len(rows) < PAGE and (topic is None or topic.stream.rev <= rev):
                 self._join(listener, channel, rev)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _event_of(change: Change, kind: type[E]) -> E:
+    event = JSON.decode_server_frame(payload_of(change.frame.json))
+    assert isinstance(event, kind)
+    return event
+
+
+def _is_departure(change: Change, user: UUID) -> bool:
+    member = _event_of(change, Member)
+    return member.user == user and member.left
 
 
 def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:

@@ -20,7 +20,7 @@ class ChangeRow(NamedTuple):
 
 
 class MembershipRow(NamedTuple):
-    """A membership that changed. None did: a row without ``user_rev``."""
+    """A membership that changed, since which rev of its conversation. None did: a row without ``user_rev``."""
 
     last_rev: int
     user_rev: int | None
@@ -28,7 +28,7 @@ class MembershipRow(NamedTuple):
     role: str | None
     silenced: bool | None
     has_left: bool | None
-    conversation_rev: int | None
+    since_rev: int | None
 
 
 class PlaceRow(NamedTuple):

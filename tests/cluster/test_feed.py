@@ -211,6 +211,25 @@ async def test_one_who_is_added_while_connecting_hears_from_then_on(
     await hears(carol, Message)
 
 
+async def test_one_who_is_added_hears_what_was_said_before_the_node_knew_of_it(
+    node: Node, group: Group, people: World, db: Sql
+) -> None:
+    alice, carol = Device(group.alice), Device(await people.user("Carol"))
+    for device in (alice, carol):
+        await node.feed.attach(device)
+
+    await other_service.add(db, group.id, carol.user)
+    await say(people, node, group)
+    await hears(alice, Message)
+    node.feed.poke(Channel("u", carol.user))
+    await hears(carol, Message)
+    await say(people, node, group)
+
+    await hears(carol, Message, 2)
+    assert [Membership, Message, Message] == [type(event) for event in carol.told]
+    assert [1, 2] == [message.seq for message in carol.heard(Message)]
+
+
 async def test_what_nobody_hears_any_more_is_forgotten(node: Node, group: Group) -> None:
     devices = [Device(group.alice), Device(group.bob)]
     for device in devices:

@@ -334,7 +334,7 @@ CREATE TRIGGER sync_members AFTER UPDATE OF participants ON messages.conversatio
 -- A conversation that comes back is news to each of its members.
 CREATE FUNCTION messages.reopen() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE messages.members m SET user_rev = o.user_rev
+    UPDATE messages.members m SET user_rev = o.user_rev, rev = NEW.rev
     FROM (SELECT p.user_id, users.take_rev(p.user_id) AS user_rev
           FROM (SELECT user_id FROM messages.members WHERE conversation_id = NEW.id AND left_seq IS NULL
                 ORDER BY user_id) p) o
