@@ -214,11 +214,12 @@ class Feed:
                 self._close(topic)
 
     def _follow_member(self, topic: Topic, member: Member) -> None:
+        """Let one who left hear no more; one who came is let in by the user's own channel, which tells him first."""
+        if not member.left:
+            self._recheck((Channel("u", member.user),))
+            return
         for listener in self._hub.connections_of(member.user):
-            if member.left:
-                self._leave(listener, topic.channel)
-            else:
-                self._join(listener, topic.channel, member.rev)
+            self._leave(listener, topic.channel)
 
     def _close(self, topic: Topic) -> None:
         """Nobody hears a conversation that is gone."""
