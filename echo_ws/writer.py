@@ -99,7 +99,7 @@ class _Lane:
         self._batch_size = batch_size
         self._tracked_members = tracked_members
         self._queue: deque[_Waiting] = deque()
-        self._waiting_in: Counter[UUID] = Counter()
+        self._waiting_in: dict[UUID, int] = {}
         self._arrived = asyncio.Event()
         self._held: set[UUID] = set()
         self._locked_rounds: Counter[UUID] = Counter()
@@ -108,7 +108,7 @@ class _Lane:
 
     @property
     def waiting(self) -> int:
-        return self._waiting_in.total()
+        return sum(self._waiting_in.values())
 
     def start(self) -> None:
         self._spawn(self._run())
@@ -122,18 +122,20 @@ class _Lane:
         await self._tell()
 
     async def put(self, message: NewMessage) -> SendRow:
-        if len(self._queue) >= MAX_WAITING or self._waiting_in[message.conversation] >= MAX_WAITING_IN_ONE:
+        conversation, waiting_in = message.conversation, self._waiting_in
+        others = waiting_in.get(conversation, 0)
+        if len(self._queue) >= MAX_WAITING or others >= MAX_WAITING_IN_ONE:
             raise Busy("too many messages are waiting to be written")
         waiting = _Waiting(message, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
-        self._waiting_in[message.conversation] += 1
+        waiting_in[conversation] = others + 1
         self._arrived.set()
         try:
             return await waiting.answer
         finally:
-            self._waiting_in[message.conversation] -= 1
-            if not self._waiting_in[message.conversation]:
-                del self._waiting_in[message.conversation]
+            others = waiting_in.pop(conversation) - 1
+            if others:
+                waiting_in[conversation] = others
 
     async def _run(self) -> None:
         while True:

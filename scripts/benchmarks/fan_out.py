@@ -15,13 +15,19 @@ from .stage import Stage, cpu_s, settle
 SOCKETS = 500
 EVENTS = 600
 EVERY_S = 0.01
+ROUNDS = 2
+"""Everything is measured so often, in turn, and the best counts: what else runs on the machine disturbs it less."""
 
 
 async def fan_out(stage: Stage) -> list[Figure]:
-    size, ours = await _group(stage, at_once=1)
-    bare = await _bare(size, at_once=1)
-    _, ours_coalesced = await _group(stage, at_once=5)
-    bare_coalesced = await _bare(size, at_once=5)
+    bare = ours = bare_coalesced = ours_coalesced = float("inf")
+    size = 0
+    for _ in range(ROUNDS):
+        size, used = await _group(stage, at_once=1)
+        ours = min(ours, used)
+        bare = min(bare, await _bare(size, at_once=1))
+        ours_coalesced = min(ours_coalesced, (await _group(stage, at_once=5))[1])
+        bare_coalesced = min(bare_coalesced, await _bare(size, at_once=5))
     return [
         Figure("fan-out: bare transport write", bare * 1e6, "µs CPU per delivery"),
         Figure("fan-out: group of 500", ours * 1e6, "µs CPU per delivery"),

@@ -20,7 +20,10 @@ PAIRS = 128
 IN_FLIGHT = 4
 """Sends that each client has without an answer, so that batches can fill."""
 
-FOR_S = 4.0
+FOR_S = 2.0
+ROUNDS = 4
+"""Everything is measured so often, in turn, and the best counts: what else runs on the machine disturbs it less."""
+
 BATCHES = (1, 8, 32, 128)
 CONNECTIONS = 2
 CONTENT = "x" * 60
@@ -32,21 +35,25 @@ async def writes(stage: Stage) -> list[Figure]:
     people = await stage.people(2 * PAIRS)
     pairs = [(await stage.conversation("direct", *two), two[0]) for two in zip(people[::2], people[1::2], strict=True)]
     await _through_server(stage, pairs, for_s=1)  # caches warm, plans made
-    direct = [(batch, await _directly(stage, pairs, batch)) for batch in BATCHES]
-    cpu, served = await _through_server(stage, pairs, for_s=FOR_S)
-    best = max(rate for _, rate in direct)
+    direct = dict.fromkeys(BATCHES, 0.0)
+    cpu, served = 1.0, 0.0
+    for _ in range(ROUNDS):
+        for batch in BATCHES:
+            direct[batch] = max(direct[batch], await _directly(stage, pairs, batch))
+        used, rate = await _through_server(stage, pairs, for_s=FOR_S)
+        cpu, served = min(cpu, used), max(served, rate)
     return [
-        *(Figure(f"writes: statement alone, batches of {batch}", rate, "messages/s") for batch, rate in direct),
+        *(Figure(f"writes: statement alone, batches of {batch}", rate, "messages/s") for batch, rate in direct.items()),
         Figure("writes: through the server", served, "messages/s"),
         Figure("writes: worker CPU", cpu * 1e6, "µs per message"),
-        Figure("writes: ratio", served / best, "of the best of the statement", least=0.6),
+        Figure("writes: ratio", served / max(direct.values()), "of the best of the statement", least=0.6),
     ]
 
 
 async def _directly(stage: Stage, pairs: Sequence[Pair], batch: int) -> float:
     """Return the rate of two connections that do nothing but write batches, each in conversations of its own."""
     store = await pool.connect(stage.database_url, size=CONNECTIONS)
-    until = time.perf_counter() + FOR_S / 2
+    until = time.perf_counter() + FOR_S
 
     async def drive(mine: Sequence[Pair]) -> int:
         turn = itertools.cycle(mine)
@@ -68,10 +75,11 @@ async def _through_server(stage: Stage, pairs: Sequence[Pair], *, for_s: float) 
     acknowledged = 0
     is_over = False
 
+    send_in = [_send_template(conversation) for conversation, _ in pairs]
+    ids = itertools.count(uuid.uuid4().int)
+
     def next_send(client: Lean) -> None:
-        client.send(
-            JSON.encode(MessageSend(conversation=pairs[client.index][0], message=uuid.uuid4(), content=CONTENT, id=1))
-        )
+        client.send(send_in[client.index] % next(ids))
 
     def on_frame(client: Lean, payload: bytes) -> None:
         nonlocal acknowledged
@@ -93,3 +101,9 @@ async def _through_server(stage: Stage, pairs: Sequence[Pair], *, for_s: float) 
     for client in clients:
         client.transport.abort()
     return used / written, written / taken
+
+
+def _send_template(conversation: UUID) -> bytes:
+    """Return a send without its message's id: encoding each anew would cost the bench more than the server."""
+    send = MessageSend(conversation=conversation, message=UUID(int=0), content=CONTENT, id=1)
+    return JSON.encode(send).replace(str(UUID(int=0)).encode(), b"%032x")
