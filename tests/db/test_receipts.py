@@ -126,6 +126,15 @@ async def test_two_devices_at_once_end_where_the_further_one_is(people: World, p
     assert max(mark.read_seq for mark in marks) == 40
 
 
+async def test_what_another_service_marked_as_read_is_not_delivered_again(people: World, pair: Pair, db: Sql) -> None:
+    await write(people, pair, 2)
+    await db.execute("UPDATE messages.delivery_tracking SET status = 'read' WHERE user_id = $1", pair.bob)
+
+    await ack(people, pair, 1)
+
+    assert ["read", "read"] == await statuses(db, pair)
+
+
 async def test_watermarks_and_rows_agree_after_any_order_of_acks(people: World, pair: Pair, db: Sql) -> None:
     await write(people, pair, 12)
     before = ["sent"] * 12

@@ -12,7 +12,7 @@ from echo_ws_protocol.events import Membership, Message
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
-from tests.support.waiting import heard
+from tests.support.waiting import heard, until
 from tests.support.world import Worker, World
 
 
@@ -79,6 +79,28 @@ async def test_eight_racers_get_one_direct_conversation(alice: Client, bob: Clie
         str(alice.user),
     )
     assert 1 == len(await heard(bob, Membership))
+
+
+async def test_a_pair_that_another_service_brings_together_in_the_same_moment_has_one_conversation(
+    alice: Client, bob: Client, people: World, db: Sql
+) -> None:
+    theirs = uuid7()
+    async with db.transaction():
+        await db.execute(
+            """
+            INSERT INTO messages.conversations (id, type, participants)
+            VALUES ($1, 'direct', jsonb_build_object('user_ids', jsonb_build_array($2::text, $3::text)))
+            """,
+            theirs,
+            str(alice.user),
+            str(bob.user),
+        )
+        creating = asyncio.create_task(alice.call(direct_with(bob.user)))
+        await until(lambda: people.store.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    created = await creating
+
+    assert (theirs, False) == (created.conversation, created.created)
 
 
 async def test_a_direct_conversation_with_oneself_is_a_notebook(alice: Client) -> None:

@@ -140,6 +140,15 @@ def test_a_fill_shows_several_of_one_rev_and_skips_what_has_changed_since() -> N
     assert 5 == stream.rev
 
 
+def test_a_fill_lets_go_what_was_held_behind_it() -> None:
+    stream: Stream[str] = Stream(0)
+    stream.offer(3, "three")
+    stream.offer(5, "five")
+
+    assert ["one", "two", "three"] == stream.fill([(1, "one"), (2, "two")], 2)
+    assert ["four", "five"] == stream.offer(4, "four")
+
+
 def test_a_fill_beyond_what_it_covers_is_left_for_the_next() -> None:
     stream: Stream[str] = Stream(0)
 
