@@ -19,7 +19,7 @@ from echo_ws_protocol.codec import JSON
 from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message
 
 from .broker import Broker
-from .events import as_membership, from_body
+from .events import UNTELLABLE, as_membership, from_body
 from .frame import Frame, payload_of
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
 from .logs import get_logger
@@ -363,6 +363,16 @@ def _is_departure(change: Change, user: UUID) -> bool:
 
 def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:
     """Return the changes of a page, and the rev up to which it is complete."""
-    found = [(row.rev, change_of(from_body(row.kind, row.body))) for row in rows if row.rev and row.kind and row.body]
-    is_full = len(rows) >= PAGE
-    return found, (found[-1][0] if is_full else rows[0].last_rev)
+    found = [(change.rev, change) for row in rows if (change := _change_in(row))]
+    return found, (rows[-1].rev or 0) if len(rows) >= PAGE else rows[0].last_rev
+
+
+def _change_in(row: ChangeRow) -> Change | None:
+    """Return the change, unless another service has written what no event can show: it must not block the others."""
+    if not (row.rev and row.kind and row.body):
+        return None
+    try:
+        return change_of(from_body(row.kind, row.body))
+    except UNTELLABLE as error:
+        log.warning("change_not_told", kind=row.kind, rev=row.rev, error=str(error))
+        return None

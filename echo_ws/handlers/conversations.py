@@ -3,7 +3,7 @@ from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import utc
+from echo_ws.events import conversation_type, utc
 from echo_ws_db import conversations
 from echo_ws_db.conversations import SummaryRow
 from echo_ws_protocol.commands import ConversationCreate, ConversationGet, ConversationList
@@ -62,7 +62,7 @@ async def page(ctx: Context, command: ConversationList) -> ConversationPage:
 def _as_summary(row: SummaryRow) -> ConversationSummary:
     return ConversationSummary(
         conversation=row.id,
-        type=row.type,  # type: ignore[arg-type]  # one of the reference's values
+        type=conversation_type(row.type),
         role=row.role,  # type: ignore[arg-type]  # the table's check constraint
         last_seq=row.last_seq,
         last_rev=row.last_rev,

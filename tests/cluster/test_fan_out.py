@@ -326,6 +326,50 @@ async def is_forgotten(worker: Worker, conversation: UUID) -> bool:
     return all(channel.id != conversation for channel in worker.server._hub.topics)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "UPDATE messages.messages SET metadata = '[1]' WHERE conversation_id = $1",
+        "UPDATE messages.messages SET metadata = '5' WHERE conversation_id = $1",
+        "UPDATE messages.messages SET metadata = NULL WHERE conversation_id = $1",
+        "UPDATE messages.messages SET type = 'hologram' WHERE conversation_id = $1",
+        "UPDATE messages.messages SET deleted = NULL, edited = NULL WHERE conversation_id = $1",
+        "UPDATE messages.messages SET created_at = 'infinity', content = 'never' WHERE conversation_id = $1",
+        "UPDATE messages.conversations SET type = 'supergroup' WHERE id = $1",
+        "UPDATE messages.conversations SET name = E'a\\tb' WHERE id = $1",
+    ],
+)
+async def test_strange_values_keep_nobody_from_hearing_what_follows(
+    strange: str, people: World, watchful: Worker, db: Sql
+) -> None:
+    alice, bob = await people.person("Alice", watchful), await people.person("Bob", watchful)
+    group = await people.conversation("group", alice, bob)
+    await say(alice, group, "before")
+
+    await db.execute(strange, group)
+    await say(alice, group, "after")
+
+    assert "after" == (await bob.next(Message, lambda message: message.content == "after")).content
+    assert "after" == (await bob.call(MessageHistory(conversation=group))).messages[-1].content
+    await bob.call(ConversationGet(conversation=group))
+
+
+async def test_of_a_person_whom_another_service_erases_tombstones_are_left(
+    people: World, watchful: Worker, db: Sql
+) -> None:
+    alice, bob = await people.person("Alice", watchful), await people.person("Bob", watchful)
+    group = await people.conversation("group", alice, bob)
+    sent = await say(bob, group, "remember me")
+    await say(alice, group, "we will")
+
+    await db.execute("DELETE FROM auth.users WHERE id = $1", bob.user)
+
+    tombstone = await alice.next(Message, lambda message: message.deleted)
+    assert (sent, 1, "") == (tombstone.message, tombstone.seq, tombstone.content)
+    await say(alice, group, "life goes on")
+    assert "life goes on" == (await heard(alice, Message))[-1].content
+
+
 # Who hears
 
 

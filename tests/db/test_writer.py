@@ -156,6 +156,19 @@ async def test_a_sender_who_was_erased_meanwhile_fails_alone(
     assert [1, "Refused", 2] == seqs(rows)
 
 
+async def test_a_sender_who_is_erased_in_the_same_moment_fails_alone(
+    writer: Writer, author: Author, people: World, db: Sql
+) -> None:
+    going = Author(await people.user("Going"), author.group)
+    await other_service.add(db, author.group, going.user)
+    async with db.transaction():
+        await db.execute("DELETE FROM auth.users WHERE id = $1", going.user)
+        sending = asyncio.create_task(sent(writer, author.new(), going.new(), author.new()))
+        await until(lambda: people.store.fetchval(WAITING_FOR_A_TRANSACTION))
+
+    assert [1, "Refused", 2] == seqs(await sending)
+
+
 async def test_an_id_that_is_committed_elsewhere_in_the_same_moment_is_a_conflict(
     writer: Writer, author: Author, people: World, db: Sql
 ) -> None:

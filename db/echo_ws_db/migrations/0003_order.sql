@@ -78,7 +78,7 @@ CREATE VIEW messages.snapshots AS
 SELECT m.id, m.conversation_id, m.seq, m.rev, m.from_user_id, m.type,
        CASE WHEN m.deleted THEN '' ELSE m.content END AS content,
        m.reply_to_id, coalesce(m.edited, FALSE) AS edited, coalesce(m.deleted, FALSE) AS deleted,
-       CASE WHEN m.deleted THEN NULL ELSE nullif(m.metadata, '{}') END AS metadata,
+       CASE WHEN NOT coalesce(m.deleted, FALSE) AND jsonb_typeof(m.metadata) = 'object' THEN nullif(m.metadata, '{}') END AS metadata,
        CASE WHEN m.deleted THEN NULL ELSE (
            SELECT jsonb_object_agg(e.emoji, e.people)
            FROM (SELECT r.emoji, count(*) AS people FROM messages.reactions r WHERE r.message_id = m.id GROUP BY r.emoji) e
