@@ -80,20 +80,20 @@ class Outbox:
     and gathers only what a full socket has refused.
     """
 
-    __slots__ = ("_call_soon", "_waiting", "limit")
+    __slots__ = ("_call_soon", "limit", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self.limit = limit
+        """Bytes that may wait for one client."""
+        self.waiting: list[Connection] = []
+        """Append to it only what has nothing pending, and call ``schedule`` if it was empty."""
         self._call_soon = loop.call_soon
-        self._waiting: list[Connection] = []
 
-    def add(self, connection: "Connection") -> None:
-        if not self._waiting:
-            self._call_soon(self.flush)
-        self._waiting.append(connection)
+    def schedule(self) -> None:
+        self._call_soon(self.flush)
 
     def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for connection in waiting:
             try:
                 connection.flush()
@@ -162,6 +162,7 @@ class Connection(asyncio.Protocol):
         self._commons = commons
         self._outbox = commons.outbox
         self._transport = transport
+        transport.set_write_buffer_limits(high=commons.outbox.limit)
         # Born open: the handshake's parser, which keeps the request for ever, is another object.
         self._ws = ServerProtocol(state=_OPEN, max_size=_MAX_FRAME_BYTES_UNAUTHENTICATED, logger=_websockets_log)
         self._state = _OPEN
@@ -206,7 +207,10 @@ class Connection(asyncio.Protocol):
         if pending is None:
             if self._state is _OPEN:
                 self._pending = wire
-                self._outbox.add(self)
+                waiting = self._outbox.waiting
+                if not waiting:
+                    self._outbox.schedule()
+                waiting.append(self)
         elif isinstance(pending, list):
             pending.append(wire)
         else:
@@ -220,22 +224,21 @@ class Connection(asyncio.Protocol):
         if self._state is _OPEN:
             self._transport.write(_PING)
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that the client has not taken yet, without those of this turn of the loop."""
-        return self._transport.get_write_buffer_size()
-
     def flush(self) -> None:
         pending, self._pending = self._pending, None
         if pending is None or self._state is _CLOSED:
             return
-        transport = self._transport
         if isinstance(pending, bytes):
-            transport.write(pending)
+            self._transport.write(pending)
         else:
-            transport.writelines(pending)  # refers to frames that many share, where a join would copy them
-        if transport.get_write_buffer_size() > self._outbox.limit:
-            self.close(CloseCode.SLOW, "too much is waiting to be read; come back and catch up")
+            self._transport.writelines(pending)  # refers to frames that many share, where a join would copy them
+
+    def pause_writing(self) -> None:
+        """More is waiting for the client than it may: called by the transport, which costs a delivery nothing."""
+        self.close(CloseCode.SLOW, "too much is waiting to be read; come back and catch up")
+
+    def resume_writing(self) -> None:
+        pass
 
     # Closing.
 
@@ -372,8 +375,6 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"".join(writes))
         if SEND_EOF in writes:
             self._end()
-        elif self._transport.get_write_buffer_size() > self._outbox.limit:
-            self.close(CloseCode.SLOW, "too many pongs are waiting to be read")
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         if self._ws.state is not _OPEN:

@@ -1,4 +1,4 @@
-"""Memory of an idle, authenticated connection."""
+"""Memory of an idle, authenticated connection, whose user has one direct conversation."""
 
 import asyncio
 
@@ -12,6 +12,8 @@ AT_ONCE = 50
 
 async def idle(stage: Stage) -> list[Figure]:
     people = await stage.people(CONNECTIONS + AT_ONCE)
+    for two in zip(people[::2], people[1::2], strict=True):
+        await stage.conversation("direct", *two)
     greeted = 0
 
     def on_frame(_: Lean, __: bytes) -> None:
