@@ -2,7 +2,8 @@
 
 -- function: messages.create_conversation
 -- Outcomes: `ok`, `id_conflict`, `not_found` (one of the others does not exist).
--- A direct conversation is the pair's only one: eight racers get one id, a deleted one revives.
+-- A direct conversation is the pair's only one: eight racers get one id, a deleted one revives. A retry gets the first
+-- answer before anybody's account is looked at.
 CREATE OR REPLACE FUNCTION messages.create_conversation(
     new_id UUID, new_type TEXT, new_name TEXT, creator UUID, others UUID[],
     OUT outcome TEXT, OUT conversation UUID, OUT created BOOLEAN)
@@ -16,6 +17,14 @@ DECLARE
     existing messages.conversations;
 BEGIN
     created = FALSE;
+    SELECT * INTO existing FROM messages.conversations
+    WHERE id = new_id AND created_by = creator AND type = new_type AND direct_key IS NOT DISTINCT FROM pair
+      AND deleted_at IS NULL;
+    IF FOUND THEN
+        outcome = 'ok';
+        conversation = new_id;
+        RETURN;
+    END IF;
     IF (SELECT count(*) FROM auth.users WHERE id = ANY (everyone) AND deleted_at IS NULL) < cardinality(everyone) THEN
         outcome = 'not_found';
         RETURN;
@@ -36,7 +45,11 @@ BEGIN
     created = FOUND;
     SELECT * INTO existing FROM messages.conversations WHERE id = new_id;
     conversation = existing.id;
-    outcome = CASE WHEN existing.created_by = creator AND existing.type = new_type THEN 'ok' ELSE 'id_conflict' END;
+    outcome = CASE
+        WHEN (existing.created_by, existing.type) = (creator, new_type) AND existing.direct_key IS NOT DISTINCT FROM pair
+            THEN 'ok'
+        ELSE 'id_conflict'
+    END;
 END
 $$;
 

@@ -18,8 +18,10 @@ from echo_ws_protocol.replies import (
 
 @handles(ConversationCreate)
 async def create(ctx: Context, command: ConversationCreate) -> ConversationCreated:
-    if command.type == "direct" and (len(command.participants) != 1 or command.name is not None):
-        raise BadField("a direct conversation has one other participant, and no name", field="$.participants")
+    if command.type == "direct" and len(command.participants) != 1:
+        raise BadField("a direct conversation has one other participant", field="$.participants")
+    if command.type == "direct" and command.name is not None:
+        raise BadField("a direct conversation has no name", field="$.name")
     row = await conversations.create(
         ctx.db, command.conversation, command.type, command.name, ctx.user, command.participants
     )

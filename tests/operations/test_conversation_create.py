@@ -10,6 +10,7 @@ from echo_ws.client import Client, CommandFailed
 from echo_ws_protocol.commands import ConversationCreate, ConversationGet, MessageSend
 from echo_ws_protocol.events import Membership, Message
 from echo_ws_protocol.ids import uuid7
+from echo_ws_protocol.types import ConversationType
 from tests.support import other_service
 from tests.support.other_service import Sql
 from tests.support.waiting import heard, until
@@ -142,6 +143,28 @@ async def test_creating_again_changes_nothing(alice: Client, bob: Client, db: Sq
     assert 1 == len(await heard(bob, Membership))
 
 
+async def test_the_same_creation_eight_times_at_once_creates_once(alice: Client, bob: Client) -> None:
+    command = ConversationCreate(conversation=uuid7(), type="group", participants=[bob.user])
+
+    answers = await asyncio.gather(*(alice.call(command) for _ in range(8)))
+
+    assert {command.conversation} == {answer.conversation for answer in answers}
+    assert 1 == sum(answer.created for answer in answers)
+
+
+@pytest.mark.parametrize("type_", ["direct", "group"])
+async def test_a_retry_gets_the_first_answer_also_after_somebodys_account_is_gone(
+    type_: ConversationType, alice: Client, people: World, db: Sql
+) -> None:
+    command = ConversationCreate(conversation=uuid7(), type=type_, participants=[await people.user("Going")])
+    await alice.call(command)
+    await db.execute("UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", command.participants[0])
+
+    again = await alice.call(command)
+
+    assert (command.conversation, False) == (again.conversation, again.created)
+
+
 async def test_an_id_that_somebody_else_uses_is_a_conflict_that_tells_nothing(
     group: UUID, people: World, worker: Worker
 ) -> None:
@@ -171,6 +194,15 @@ async def test_nobody_can_begin_to_talk_to_a_deleted_account(alice: Client, peop
         await alice.call(direct_with(gone))
 
 
+async def test_the_id_of_one_pair_is_a_conflict_for_another(alice: Client, bob: Client, carol: Client) -> None:
+    with_bob = await alice.call(direct_with(bob.user))
+
+    with pytest.raises(CommandFailed, match="id_conflict"):
+        await alice.call(
+            ConversationCreate(conversation=with_bob.conversation, type="direct", participants=[carol.user])
+        )
+
+
 @pytest.mark.parametrize("others", [0, 2])
 async def test_a_direct_conversation_takes_exactly_one_other(alice: Client, others: int) -> None:
     with pytest.raises(CommandFailed) as failed:
@@ -179,6 +211,15 @@ async def test_a_direct_conversation_takes_exactly_one_other(alice: Client, othe
         )
 
     assert ("bad_field", "$.participants") == (failed.value.code, failed.value.field)
+
+
+async def test_a_direct_conversation_has_no_name_of_its_own(alice: Client, bob: Client) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await alice.call(
+            ConversationCreate(conversation=uuid7(), type="direct", participants=[bob.user], name="The two of us")
+        )
+
+    assert ("bad_field", "$.name") == (failed.value.code, failed.value.field)
 
 
 async def test_somebody_named_twice_takes_part_once(alice: Client, bob: Client) -> None:

@@ -266,7 +266,7 @@ async def test_an_expired_session_is_told_to_refresh(people: World, db: Sql) -> 
     user = await people.user("Alice")
     token = await people.token(user)
     await db.execute(
-        "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP + INTERVAL '0.3 seconds' WHERE user_id = $1", user
+        "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP + INTERVAL '0.7 seconds' WHERE user_id = $1", user
     )
 
     async with line(attentive, token) as alice:
