@@ -72,7 +72,7 @@ def test_lines_of_libraries_look_like_ours(stream: io.StringIO) -> None:
     assert (found["logger"], found["worker"]) == ("asyncio", 3)
 
 
-@pytest.mark.parametrize("library", ["websockets.client", "uvicorn.access", "uvicorn.error"])
+@pytest.mark.parametrize("library", ["websockets.client", "uvicorn.error"])
 def test_libraries_that_tell_of_every_connection_are_silent(stream: io.StringIO, library: str) -> None:
     configured(stream)
 
