@@ -5,6 +5,9 @@ Rules of this file:
 * No task and no timer per connection: writes leave by the ``Outbox``, time passes by the ``Heartbeat``.
 * A ``Connection`` exists from the answered handshake on. ``opened`` and ``closed`` are each called exactly once.
 * After a close frame, sent or received, nothing is handed to the service and nothing more is sent.
+* What a client does not read is bounded by three lanes: at half of the budget what is momentary is dropped and of what
+  is state only the last is kept; at three quarters the durable events collapse into one ``behind``, and the client asks
+  for them when it can; at the whole of it, or after ``SLOW_S``, the connection ends.
 """
 
 import asyncio
@@ -30,6 +33,7 @@ from websockets.typing import Subprotocol
 
 from echo_ws_protocol.codec import CODECS, JSON, Codec
 from echo_ws_protocol.errors import CloseCode, ErrorCode
+from echo_ws_protocol.events import Behind
 from echo_ws_protocol.replies import Failure, Reply
 
 from .frame import wire
@@ -46,6 +50,11 @@ _websockets_log = logging.getLogger("websockets.server")
 _websockets_log.setLevel(logging.ERROR)  # else every open and every close is formatted and thrown away
 
 CLOSE_S: Final = 3.0
+SLOW_S: Final = 15.0
+"""Seconds in which a client that reads too slowly may catch up."""
+
+_MOMENTARY_SHARE, _DURABLE_SHARE = 1 / 2, 3 / 4
+_MAX_STATES: Final = 256
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 _MAX_FRAME_BYTES_UNAUTHENTICATED: Final = 4096
 _MAX_FRAGMENTS: Final = 64
@@ -65,6 +74,9 @@ class Service(Protocol):
 
     def received(self, connection: "Connection", payload: bytes) -> None:
         """Take one complete message of the right kind."""
+
+    def fell_behind(self, connection: "Connection") -> None:
+        """Tell it no more events, until it asks for them."""
 
     def closed(self, connection: "Connection") -> None:
         """Forget the connection."""
@@ -116,9 +128,12 @@ class Connection(asyncio.Protocol):
     """See the rules on top. ``last_seen`` is the loop's time of the last bytes received."""
 
     __slots__ = (
+        "_clogged_at",
         "_commons",
         "_held",
+        "_holds",
         "_is_admitted",
+        "_is_behind",
         "_is_text",
         "_nuisance",
         "_outbox",
@@ -126,6 +141,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_pending",
         "_state",
+        "_states",
         "_transport",
         "_ws",
         "address",
@@ -162,7 +178,7 @@ class Connection(asyncio.Protocol):
         self._commons = commons
         self._outbox = commons.outbox
         self._transport = transport
-        transport.set_write_buffer_limits(high=commons.outbox.limit)
+        transport.set_write_buffer_limits(high=int(commons.outbox.limit * _MOMENTARY_SHARE))
         # Born open: the handshake's parser, which keeps the request for ever, is another object.
         self._ws = ServerProtocol(state=_OPEN, max_size=_MAX_FRAME_BYTES_UNAUTHENTICATED, logger=_websockets_log)
         self._state = _OPEN
@@ -173,6 +189,10 @@ class Connection(asyncio.Protocol):
         self._is_text = False
         self._held: list[Event] | None = None
         self._pending: bytes | list[bytes] | None = None
+        self._holds = 0
+        self._clogged_at = 0.0
+        self._is_behind = False
+        self._states: dict[object, bytes] | None = None
 
     def start(self) -> None:
         """Begin, the handshake being answered."""
@@ -216,29 +236,87 @@ class Connection(asyncio.Protocol):
         else:
             self._pending = [pending, wire]
 
+    def mention(self, wire: bytes, key: object) -> None:
+        """Send what may be lost; of what has a ``key``, the last one is kept while the client reads too slowly."""
+        if not self._clogged_at:
+            self.write(wire)
+        elif key is not None and not self._is_behind:
+            self._keep_state(key, wire)
+
     def send(self, value: Struct) -> None:
-        """Send what concerns this connection alone."""
-        self.write(wire(self.codec.encode(value), text=self.codec.is_text))
+        """Send what concerns this connection alone; it does not wait for what is held."""
+        frame = wire(self.codec.encode(value), text=self.codec.is_text)
+        if not self._holds:
+            self.write(frame)
+        elif self._state is _OPEN:
+            self._transport.write(frame)
+
+    def hold(self) -> None:
+        """Keep events back until ``release``, which must follow: what is about to be sent comes before them."""
+        self.flush()
+        self._holds += 1
+        if self._holds == 1 and self._state is _OPEN:
+            self._pending = []
+
+    def release(self) -> None:
+        if self._holds:
+            self._holds -= 1
+            self.flush()
 
     def ping(self) -> None:
         if self._state is _OPEN:
             self._transport.write(_PING)
 
     def flush(self) -> None:
+        if self._holds:
+            return
         pending, self._pending = self._pending, None
-        if pending is None or self._state is _CLOSED:
+        if not pending or self._state is _CLOSED:
             return
         if isinstance(pending, bytes):
             self._transport.write(pending)
         else:
             self._transport.writelines(pending)  # refers to frames that many share, where a join would copy them
+        if self._clogged_at:
+            self._watch_budget()
+
+    # A client that reads too slowly. The transport tells, which costs a delivery nothing.
 
     def pause_writing(self) -> None:
-        """More is waiting for the client than it may: called by the transport, which costs a delivery nothing."""
-        self.close(CloseCode.SLOW, "too much is waiting to be read; come back and catch up")
+        self._clogged_at = self._commons.heartbeat.time()
+        self._commons.heartbeat.put(self, SLOW_S)
+        self.pause_reading()  # who does not read gets no more answers
 
     def resume_writing(self) -> None:
-        pass
+        self._clogged_at = 0.0
+        states, self._states = self._states, None
+        if self._is_behind:
+            self._is_behind = False
+            self.send(Behind())
+        for state in (states or {}).values():
+            self.write(state)
+        self.resume_reading()
+
+    def _watch_budget(self) -> None:
+        waiting, budget = self._transport.get_write_buffer_size(), self._outbox.limit
+        if waiting > budget * _DURABLE_SHARE and not self._is_behind:
+            self._fall_behind()
+        elif waiting > budget:
+            self._cut()
+
+    def _keep_state(self, key: object, wire: bytes) -> None:
+        states = self._states = self._states or {}
+        states[key] = wire
+        if len(states) > _MAX_STATES:
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        self._is_behind = True
+        self._states = None
+        self._call_service(self._commons.service.fell_behind)
+
+    def _cut(self) -> None:
+        self.close(CloseCode.SLOW, "too much is waiting to be read; come back and catch up")
 
     # Closing.
 
@@ -248,6 +326,7 @@ class Connection(asyncio.Protocol):
             return
         self._state = _CLOSING
         self.close_code = code
+        self._holds = 0
         self._commons.heartbeat.put(self, CLOSE_S)
         self.flush()
         if self._ws.state is _OPEN:
@@ -268,7 +347,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self._paused:
+        if not self._paused or self._clogged_at:
             return
         self._paused = False
         self.last_seen = self._commons.heartbeat.time()  # what it said meanwhile was not read
@@ -291,7 +370,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._state = _CLOSED
-        self._pending = self._held = self._parts = None
+        self._pending = self._held = self._parts = self._states = None
         self._ws.parser.close()  # its frame refers to its owner: a cycle
         self._commons.heartbeat.take(self)
         self._commons.admission.leave(self.address, authenticated=self._is_admitted)
@@ -308,12 +387,16 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.TIMEOUT, "nothing was heard for two heartbeats")
             self._transport.close()
             return None
+        until_slow = self._clogged_at + SLOW_S - now if self._clogged_at else math.inf
+        if until_slow <= 0:
+            self._cut()
+            return None
         until_late = math.inf if self._is_admitted else self.opened_at + settings.auth_timeout_s - now
         if until_late <= 0:
             self.close(CloseCode.TIMEOUT, f"no session was started within {settings.auth_timeout_s:g} s")
             return None
         self.ping()
-        return min(self._until_ping(settings), until_dead, until_late)
+        return min(self._until_ping(settings), until_dead, until_late, until_slow)
 
     # Receiving.
 

@@ -1,5 +1,6 @@
 """From a command to its handler, and from what the handler does to a reply."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -10,12 +11,12 @@ from msgspec import Raw, Struct
 from echo_ws_db.pool import Store
 from echo_ws_protocol.codec import Codec, op_of
 from echo_ws_protocol.commands import Command
-from echo_ws_protocol.events import Conversation, Event, Member, Message
+from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Typing
 from echo_ws_protocol.replies import Reply
 
 from .errors import EchoError, as_echo_error
 from .feed import Feed
-from .hub import Channel
+from .hub import Channel, Listener
 from .logs import get_logger
 from .metrics import Metrics
 from .session import Session
@@ -33,14 +34,22 @@ class Services:
     feed: Feed
     metrics: Metrics
     clock: Callable[[], float]
+    epoch: str
+    """The identity of the database."""
+    catch_ups: asyncio.Semaphore
+    """Held by whoever catches up, so that sends always find a connection to the database."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """Who asks, and what a handler may use to answer."""
 
     session: Session
     services: Services
+    listener: Listener | None = None
+    """The connection that asks; none at the HTTP door."""
+    is_held: bool = False
+    """Whether the connection's events wait for this reply."""
 
     @property
     def user(self) -> UUID:
@@ -58,13 +67,20 @@ class Context:
     def now(self) -> float:
         return self.services.clock()
 
+    async def hear(self) -> None:
+        """Let the connection hear what is committed from now on, after the reply that is about to be given."""
+        if self.listener:
+            self.is_held = True
+            self.listener.hold()
+            await self.services.feed.attach(self.listener)
+
     def publish(self, event: Message | Conversation | Member) -> None:
         """Tell everybody in the conversation of a change that is committed. Never waits."""
         self.services.feed.publish(event)
 
-    def mention(self, conversation: UUID, event: Event) -> None:
+    def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary. Never waits."""
-        self.services.feed.mention(conversation, event, self.user)
+        self.services.feed.mention(event)
 
     def poke(self, user: UUID) -> None:
         """Let the user's connections look for what changed for them. Never waits."""

@@ -1,18 +1,21 @@
 """Rows as the events that clients get: a thing as it now is, with nothing per viewer in it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import get_args
 from uuid import UUID
 
 from msgspec import Struct, ValidationError, json
 
-from echo_ws_db.changes import MembershipRow
+from echo_ws_db.changes import ChangeRow, MembershipRow, MissedRow
 from echo_ws_db.messages import MessageRow
 from echo_ws_protocol.events import Conversation, Member, Membership, Message
 from echo_ws_protocol.types import ConversationType, Role
 
-UNTELLABLE = ValidationError
-"""What ``from_body`` raises for a row that no event can show."""
+from .logs import get_logger
+
+log = get_logger(__name__)
 
 _TYPES = frozenset(get_args(ConversationType))
 
@@ -119,10 +122,39 @@ def as_membership(row: MembershipRow) -> Membership:
         role=row.role,  # type: ignore[arg-type]  # the table's check constraint
         silenced=bool(row.silenced),
         left=bool(row.has_left),
+        since=0 if row.has_left else row.since_rev or 0,
     )
 
 
-def from_body(kind: str, body: str) -> Message | Conversation | Member:
+def events_in(
+    rows: Sequence[ChangeRow | MissedRow], limit: int, max_bytes: int | None = None
+) -> tuple[list[Message | Conversation | Member], int]:
+    """Return the events of a page that was asked for with ``limit``, and the rev up to which they are complete.
+
+    Above ``max_bytes`` of rows the page is cut, not before its first rev. What changed in one rev stays together.
+    """
+    events: list[Message | Conversation | Member] = []
+    size, up_to = 0, 0
+    for rev, changed in groupby((row for row in rows if row.rev), lambda row: row.rev or 0):
+        bodies = [(row.kind or "", (row.body or "").encode()) for row in changed]
+        size += sum(len(body) for _, body in bodies)
+        if max_bytes is not None and size > max_bytes and up_to:
+            return events, up_to
+        events += [event for kind, body in bodies if (event := _tellable(kind, body))]
+        up_to = rev
+    return events, up_to if len(rows) >= limit else rows[0].last_rev
+
+
+def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
+    """Return the event of a row, if another service did not write what none can show: it must not block the others."""
+    try:
+        return from_body(kind, body)
+    except ValidationError as error:
+        log.warning("change_not_told", kind=kind, error=str(error))
+        return None
+
+
+def from_body(kind: str, body: bytes) -> Message | Conversation | Member:
     """Return the event of a changed row, from its JSON."""
     match kind:
         case "message":

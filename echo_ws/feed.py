@@ -16,10 +16,10 @@ from echo_ws_db import changes
 from echo_ws_db.changes import ChangeRow
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_protocol.codec import JSON
-from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message
+from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, Receipt, Typing
 
 from .broker import Broker
-from .events import UNTELLABLE, as_membership, from_body
+from .events import as_membership, events_in
 from .frame import Frame, payload_of
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
 from .logs import get_logger
@@ -45,11 +45,14 @@ _HEAD = struct.Struct("!BBQ16s")
 _VERSION = 1
 _NOBODY = bytes(16)
 _KNOWN = frozenset(map(int, Kind))
+_MOMENTARY = frozenset({Kind.MOMENTARY, Kind.STATE})
 _KINDS: dict[type[Event], Kind] = {
     Message: Kind.MESSAGE,
     Conversation: Kind.CONVERSATION,
     Member: Kind.MEMBER,
     Membership: Kind.MEMBERSHIP,
+    Typing: Kind.MOMENTARY,
+    Receipt: Kind.STATE,
 }
 
 
@@ -117,10 +120,17 @@ class Feed:
     # -- who hears
 
     async def attach(self, listener: Listener) -> None:
-        """Let a connection hear its user's conversations: whatever is committed from now on reaches it."""
+        """Let a connection hear its user's conversations: whatever is committed from now on reaches it.
+
+        Attached already: nothing changes.
+        """
+        if self._hub.is_connected(listener):
+            return
         places = await self._places_of(listener.user)
         while any(self._may_be_outdated(channel, rev) for channel, rev in places):
             places = await self._places_of(listener.user)
+        if listener.is_closed:  # it went while the database was asked
+            return
         for channel, rev in places:
             self._join(listener, channel, rev)
 
@@ -163,9 +173,10 @@ class Feed:
         """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
         self._publish(Channel("c", event.conversation), change_of(event))
 
-    def mention(self, conversation: UUID, event: Event, actor: UUID) -> None:
+    def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary."""
-        self._publish(Channel("c", conversation), Change(0, Kind.MOMENTARY, Frame.of(event), actor))
+        change = Change(0, _KINDS[type(event)], Frame.of(event), event.user)
+        self._publish(Channel("c", event.conversation), change)
 
     def poke(self, channel: Channel) -> None:
         """Let every worker ask the database what changed in a channel."""
@@ -194,7 +205,7 @@ class Feed:
         topic = self._hub.topics.get(channel)
         if topic is None:
             return
-        if change.kind is Kind.MOMENTARY:
+        if change.kind in _MOMENTARY:
             self._metrics.fanout(topic.mention(change))
         elif change.kind is Kind.POKE:
             self._recheck((channel,))
@@ -305,13 +316,14 @@ class Feed:
         self._deliver(topic, topic.stream.fill(found, up_to))
 
     async def _catch_up_user(self, topic: Topic) -> None:
-        rows = await changes.of_user(self._store, topic.channel.id, topic.stream.rev)
+        rows = await changes.of_user(self._store, topic.channel.id, topic.stream.rev, PAGE)
         if not rows:
             self._close(topic)
             return
         applied = topic.stream.rev
         found = [(row.user_rev, row) for row in rows if row.user_rev]
-        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], rows[0].last_rev)
+        up_to = found[-1][0] if len(found) == PAGE else rows[0].last_rev
+        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], up_to)
         topic.members_rev = topic.stream.rev
         for change in due:
             self._metrics.fanout(topic.deliver(change))
@@ -363,16 +375,5 @@ def _is_departure(change: Change, user: UUID) -> bool:
 
 def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:
     """Return the changes of a page, and the rev up to which it is complete."""
-    found = [(change.rev, change) for row in rows if (change := _change_in(row))]
-    return found, (rows[-1].rev or 0) if len(rows) >= PAGE else rows[0].last_rev
-
-
-def _change_in(row: ChangeRow) -> Change | None:
-    """Return the change, unless another service has written what no event can show: it must not block the others."""
-    if not (row.rev and row.kind and row.body):
-        return None
-    try:
-        return change_of(from_body(row.kind, row.body))
-    except UNTELLABLE as error:
-        log.warning("change_not_told", kind=row.kind, rev=row.rev, error=str(error))
-        return None
+    events, up_to = events_in(rows, PAGE)
+    return [(event.rev, change_of(event)) for event in events], up_to

@@ -32,7 +32,17 @@ class Listener(Protocol):
     @property
     def user(self) -> UUID: ...
 
-    def write(self, wire: bytes, /) -> None: ...
+    @property
+    def is_closed(self) -> bool: ...
+
+    def write(self, wire: bytes, /) -> None:
+        """Send a durable event."""
+
+    def mention(self, wire: bytes, key: object, /) -> None:
+        """Send a momentary event, unless the client reads too slowly: then the last one with this key, or None."""
+
+    def hold(self) -> None:
+        """Keep events back until the reply that is about to be given has been sent."""
 
 
 class Kind(IntEnum):
@@ -45,7 +55,9 @@ class Kind(IntEnum):
     MEMBER = 3
     MEMBERSHIP = 4
     MOMENTARY = 5
-    """A receipt or typing: no rev, may be lost."""
+    """Typing: no rev, may be lost."""
+    STATE = 6
+    """A receipt: no rev, and only the last one of each actor counts."""
 
 
 class Change(NamedTuple):
@@ -55,7 +67,7 @@ class Change(NamedTuple):
     kind: Kind
     frame: Frame
     actor: UUID | None = None
-    """Who is not told, of a momentary change."""
+    """Who is not told, of a change without rev."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,10 +93,11 @@ class Topic:
 
     def mention(self, change: Change) -> int:
         """Write a momentary change to everybody but its actor; return to how many."""
+        key = (self.channel, change.actor) if change.kind is Kind.STATE else None
         heard = 0
         for listener in self.listeners:
             if listener.user != change.actor:
-                listener.write(change.frame.wire(listener.codec))
+                listener.mention(change.frame.wire(listener.codec), key)
                 heard += 1
         return heard
 

@@ -42,6 +42,7 @@ COUNTERS = {
     "connections_opened": Described("WebSocket connections opened"),
     "connections_refused": Described("Handshakes and requests turned away, by HTTP status", ("status",)),
     "connections_closed": Described("WebSocket connections closed, by close code", ("code",)),
+    "fell_behind": Described("Times that a client read so slowly that it was told to ask for what it missed"),
     "commands": Described("Commands answered, by op and outcome: ok or the code of the error", ("op", "outcome")),
     "published": Described("Events queued for Redis; an older one is dropped when the queue is full", ("result",)),
     "repaired": Described("Gaps after lost pub/sub messages filled from PostgreSQL, by kind", ("kind",)),

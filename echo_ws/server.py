@@ -36,6 +36,8 @@ __all__ = ["Server", "handlers"]
 
 DRAIN_STEP_S = 0.1
 COME_BACK_MS = 1000
+CATCH_UPS = 4
+"""Clients that are told at the same time what they missed."""
 _CLOSE_CODES = frozenset({*CloseCode, 1005, 1006})
 MAX_COME_BACK_MS = 5000
 
@@ -66,7 +68,9 @@ class Server:
         )
         self._connections: set[Connection] = set()
         self.sessions = Sessions(store, settings, self._connections, loop.time)
-        self._services = Services(store, self.writer, self.feed, metrics, loop.time)
+        self._services = Services(
+            store, self.writer, self.feed, metrics, loop.time, database, asyncio.Semaphore(CATCH_UPS)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener
 
@@ -152,6 +156,10 @@ class Server:
         else:
             self._begin_command(connection, command)
 
+    def fell_behind(self, connection: Connection) -> None:
+        self.metrics.count("fell_behind")
+        self.feed.detach(connection)
+
     def closed(self, connection: Connection) -> None:
         code = connection.close_code if connection.close_code in _CLOSE_CODES else "other"
         self.metrics.count("connections_closed", str(code))
@@ -174,9 +182,12 @@ class Server:
         self._spawn(self._run(connection, session, command))
 
     async def _run(self, connection: Connection, session: Session, command: Command[Any]) -> None:
+        context = Context(session, self._services, connection)
         try:
-            connection.send(await answer(Context(session, self._services), command, connection.codec))
+            connection.send(await answer(context, command, connection.codec))
         finally:
+            if context.is_held:
+                connection.release()
             session.in_flight -= 1
             connection.resume_reading()
 
@@ -212,7 +223,6 @@ class Server:
         self._connections.add(connection)
         await self.feed.attach(connection)
         if connection.is_closed:  # it went while the database was asked
-            self.feed.detach(connection)
             return
         if reply:
             connection.send(reply)

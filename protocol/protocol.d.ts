@@ -125,6 +125,23 @@ export interface SessionStart {
 }
 
 /**
+ * Ask what changed while you were away; ask again while there is `more`. Events then continue the answer.
+ * Reading changes nothing: from the same revs you are told the same, or more.
+ */
+export interface SessionResume {
+  op: "session.resume";
+  /** The one that your revs belong to. If it is not (or no longer) the server's, everything is answered by a reset. */
+  epoch?: string;
+  /** `rev` of the last `membership`. */
+  rev?: Rev;
+  /** `time` of the answer before: receipts that moved since then are told. */
+  since?: Timestamp;
+  /** How far you are in each conversation that you have. More than 1,000: ask in several commands. */
+  conversations?: Record<Uuid, Rev>;
+  id?: RequestId;
+}
+
+/**
  * Create a conversation under an id of your choice; in a group or channel you become its admin.
  * Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
  */
@@ -330,6 +347,35 @@ export interface ConversationDetails {
   participants: Participant[];
 }
 
+/** What changed in one conversation: a page of it (`more`), the rest, or `reset`. Never a silent hole. */
+export interface ConversationChanges {
+  conversation: Uuid;
+  /** With `events` you have everything up to here. */
+  rev: Rev;
+  /** The things that changed as they now are, by rising `rev`. */
+  events?: (Message | Conversation | Member)[];
+  /** There is more: ask again from `rev`. */
+  more?: boolean;
+  /** Forget what you have of it, read it anew (`conversation.get`, `message.history`) and go on from `rev`. With `rev` 0 it does not exist (any more), or not for you. */
+  reset?: boolean;
+}
+
+/** What changed for you while you were away. A conversation that is not mentioned is as you have it. */
+export interface Resumed {
+  epoch: string;
+  /** Pass it as `since` the next time. */
+  time: Timestamp;
+  /** With `memberships` you have every change of your own up to here. */
+  rev: Rev;
+  /** Where you were added, changed or removed. */
+  memberships?: Membership[];
+  /** There are more memberships: ask again from `rev`. */
+  more?: boolean;
+  conversations?: ConversationChanges[];
+  /** Watermarks that moved since `since`. */
+  receipts?: Receipt[];
+}
+
 /** Messages by rising `seq`, whichever way was asked. */
 export interface HistoryPage {
   messages: Message[];
@@ -404,6 +450,8 @@ export interface Membership {
   role: Role;
   silenced?: boolean;
   left?: boolean;
+  /** The conversation's `rev` above which you are told its changes, if you did not have it before. */
+  since?: Rev;
 }
 
 /** How far a participant has received and read. A maximum: older ones may be ignored. */
@@ -424,6 +472,11 @@ export interface Typing {
   expires_ms: Milliseconds;
 }
 
+/** You read too slowly: from here on you hear no events until you call `session.resume`, which tells all of it. */
+export interface Behind {
+  op: "behind";
+}
+
 /** The server will close this connection soon. Come back after `after_ms`, which differs for each client. */
 export interface Bye {
   op: "bye";
@@ -433,6 +486,7 @@ export interface Bye {
 /** Every command by its `op`. */
 export interface Commands {
   "session.start": SessionStart;
+  "session.resume": SessionResume;
   "conversation.create": ConversationCreate;
   "conversation.list": ConversationList;
   "conversation.get": ConversationGet;
@@ -449,6 +503,7 @@ export interface Commands {
 /** What the `ok` of each command holds. */
 export interface Results {
   "session.start": Done;
+  "session.resume": Resumed;
   "conversation.create": ConversationCreated;
   "conversation.list": ConversationPage;
   "conversation.get": ConversationDetails;
@@ -471,6 +526,7 @@ export interface Events {
   "membership": Membership;
   "receipt": Receipt;
   "typing": Typing;
+  "behind": Behind;
   "bye": Bye;
 }
 

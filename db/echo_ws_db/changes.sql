@@ -18,7 +18,7 @@ LEFT JOIN LATERAL (
 WHERE h.conversation_id = $1
 ORDER BY c.rev
 
--- name: of_user(viewer, above_rev) -> MembershipRow
+-- name: of_user(viewer, above_rev, limit) -> MembershipRow
 -- The memberships of a user that changed above a rev of the user's own, with `last_rev` of the same snapshot. A
 -- conversation that is deleted has no `since_rev`, the conversation's rev in which the membership changed.
 SELECT u.last_rev, m.user_rev, m.conversation_id, m.role, m.silenced, m.left_seq IS NOT NULL AS has_left,
@@ -28,6 +28,7 @@ LEFT JOIN messages.members m ON m.user_id = u.user_id AND m.user_rev > $2
 LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
 WHERE u.user_id = $1
 ORDER BY m.user_rev
+LIMIT $3
 
 -- name: places(viewer) -> PlaceRow
 -- Where a user takes part, and where each of those conversations stands; the user's own stand is the row without one.
@@ -46,3 +47,62 @@ SELECT conversation_id, last_rev FROM messages.heads WHERE conversation_id = ANY
 -- name: user_heads(viewers) -> HeadRow
 -- The sweep: where these users stand.
 SELECT user_id, last_rev FROM users.heads WHERE user_id = ANY ($1::uuid[])
+
+-- name: standing(viewer, conversations) -> HeadRow
+-- How far each of these conversations goes for one who is a member, or was: up to the departure. None for strangers, and
+-- for what is deleted.
+SELECT m.conversation_id, coalesce(m.left_rev, h.last_rev) AS last_rev
+FROM unnest($2::uuid[]) i(conversation_id)
+CROSS JOIN LATERAL (
+    SELECT p.conversation_id, p.left_rev FROM messages.members p
+    WHERE p.conversation_id = i.conversation_id AND p.user_id = $1
+    ORDER BY p.joined_rev DESC
+    LIMIT 1
+) m
+JOIN messages.heads h ON h.conversation_id = m.conversation_id
+JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+
+-- name: missed(viewer, conversations, above_revs, limit) -> MissedRow
+-- A page for each of these conversations, as `of_conversation` has it, of what the viewer may read: who left reads nothing
+-- that changed since. At least one row for each that `standing` knows.
+SELECT i.conversation_id, p.last_rev, c.rev, c.kind, c.body::text
+FROM unnest($2::uuid[], $3::bigint[]) i(conversation_id, above_rev)
+CROSS JOIN LATERAL (
+    SELECT coalesce(m.left_rev, h.last_rev) AS last_rev
+    FROM messages.members m
+    JOIN messages.heads h ON h.conversation_id = m.conversation_id
+    JOIN messages.conversations v ON v.id = m.conversation_id AND v.deleted_at IS NULL
+    WHERE m.conversation_id = i.conversation_id AND m.user_id = $1
+    ORDER BY m.joined_rev DESC
+    LIMIT 1
+) p
+LEFT JOIN LATERAL (
+    SELECT s.rev, 'message' AS kind, to_jsonb(s) AS body
+    FROM messages.snapshots s
+    WHERE s.conversation_id = i.conversation_id AND s.rev > i.above_rev AND s.rev <= p.last_rev
+      AND EXISTS (SELECT FROM messages.members m
+                  WHERE m.conversation_id = i.conversation_id AND m.user_id = $1 AND s.seq > m.joined_seq
+                    AND (m.left_seq IS NULL OR (s.seq <= m.left_seq AND s.rev <= m.left_rev)))
+    UNION ALL
+    SELECT m.rev, 'member', to_jsonb(m) FROM messages.members m
+    WHERE m.conversation_id = i.conversation_id AND m.rev > i.above_rev AND m.rev <= p.last_rev
+    UNION ALL
+    SELECT v.rev, 'conversation', to_jsonb(v) - 'participants' FROM messages.conversations v
+    WHERE v.id = i.conversation_id AND v.rev > i.above_rev AND v.rev <= p.last_rev
+    ORDER BY 1
+    FETCH FIRST $4 ROWS WITH TIES
+) c ON TRUE
+ORDER BY i.conversation_id, c.rev
+
+-- name: receipts(viewer, since) -> WatermarkRow
+-- The watermarks that moved since a time, in the viewer's conversations, with 30 s of overlap for clocks and commits; and
+-- the time, by the one clock that all workers share. At least one row: none moved, or no `since`, is one without a user.
+SELECT CURRENT_TIMESTAMP::timestamp AS now, r.conversation_id, r.user_id, r.delivered_seq, r.read_seq
+FROM (VALUES (1)) once
+LEFT JOIN (
+    SELECT m.conversation_id, m.user_id, m.delivered_seq, m.read_seq
+    FROM messages.members me
+    JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL AND c.type <> 'channel'
+    JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL
+    WHERE me.user_id = $1 AND me.left_seq IS NULL AND m.receipts_at > $2::timestamp - INTERVAL '30 seconds'
+) r ON TRUE

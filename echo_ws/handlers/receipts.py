@@ -30,7 +30,6 @@ async def _raise(ctx: Context, conversation: UUID, seq: int, *, is_read: bool) -
         has_changed = True
     if has_changed and not row.is_channel:
         ctx.mention(
-            conversation,
-            Receipt(conversation=conversation, user=ctx.user, delivered_seq=row.delivered_seq, read_seq=row.read_seq),
+            Receipt(conversation=conversation, user=ctx.user, delivered_seq=row.delivered_seq, read_seq=row.read_seq)
         )
     return Watermarks(row.delivered_seq, row.read_seq)

@@ -17,8 +17,5 @@ async def set_typing(ctx: Context, command: TypingSet) -> Done:
     if not may_post:
         raise Forbidden
     if ctx.session.may_tell_typing(command, ctx.now):
-        ctx.mention(
-            command.conversation,
-            Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS),
-        )
+        ctx.mention(Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS))
     return Done()

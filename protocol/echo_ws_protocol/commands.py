@@ -15,6 +15,7 @@ from .replies import (
     Done,
     HistoryPage,
     MessageSent,
+    Resumed,
     Watermarks,
 )
 from .types import (
@@ -25,7 +26,9 @@ from .types import (
     MessageId,
     Name,
     RequestId,
+    Rev,
     Seq,
+    Timestamp,
     Token,
     TypingKind,
     UserId,
@@ -49,6 +52,22 @@ class SessionStart(Command[Done], frozen=True, tag="session.start"):
     """
 
     token: Token
+
+
+class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
+    """Ask what changed while you were away; ask again while there is ``more``. Events then continue the answer.
+
+    Reading changes nothing: from the same revs you are told the same, or more.
+    """
+
+    epoch: Annotated[str, Meta(max_length=64)] = ""
+    """The one that your revs belong to. If it is not (or no longer) the server's, everything is answered by a reset."""
+    rev: Rev = 0
+    """``rev`` of the last ``membership``."""
+    since: Timestamp | None = None
+    """``time`` of the answer before: receipts that moved since then are told."""
+    conversations: Annotated[dict[ConversationId, Rev], Meta(max_length=1000)] = field(default_factory=dict)
+    """How far you are in each conversation that you have. More than 1,000: ask in several commands."""
 
 
 class ConversationCreate(Command[ConversationCreated], frozen=True, tag="conversation.create"):

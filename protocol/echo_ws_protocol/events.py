@@ -95,6 +95,8 @@ class Membership(Event, frozen=True, tag="membership"):
     role: Role
     silenced: bool = False
     left: bool = False
+    since: Rev = 0
+    """The conversation's ``rev`` above which you are told its changes, if you did not have it before."""
 
 
 class Receipt(Event, frozen=True, tag="receipt"):
@@ -113,6 +115,10 @@ class Typing(Event, frozen=True, tag="typing"):
     user: UserId
     kind: TypingKind
     expires_ms: Milliseconds
+
+
+class Behind(Event, frozen=True, tag="behind"):
+    """You read too slowly: from here on you hear no events until you call ``session.resume``, which tells all of it."""
 
 
 class Bye(Event, frozen=True, tag="bye"):

@@ -1,9 +1,9 @@
 """What a command's ``ok`` holds, and the envelope that carries it."""
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Message
+from .events import Conversation, Member, Membership, Message, Receipt
 from .types import (
     ConversationId,
     ConversationType,
@@ -34,7 +34,7 @@ class Failure(Struct, frozen=True, omit_defaults=True):
 class Reply(Struct, frozen=True, tag_field="op", tag="reply"):
     """The answer to the command with the same ``id``: ``ok`` or ``error``, never both.
 
-    ``ok`` means committed in PostgreSQL, and nothing less. A reply never moves a cursor.
+    ``ok`` means committed in PostgreSQL, and nothing less. Only the reply to ``session.resume`` moves cursors.
     """
 
     id: RequestId
@@ -110,6 +110,38 @@ class ConversationDetails(Struct, frozen=True):
 
     conversation: ConversationSummary
     participants: list[Participant]
+
+
+class ConversationChanges(Struct, frozen=True, omit_defaults=True):
+    """What changed in one conversation: a page of it (``more``), the rest, or ``reset``. Never a silent hole."""
+
+    conversation: ConversationId
+    rev: Rev
+    """With ``events`` you have everything up to here."""
+    events: list[Message | Conversation | Member] = field(default_factory=list)
+    """The things that changed as they now are, by rising ``rev``."""
+    more: bool = False
+    """There is more: ask again from ``rev``."""
+    reset: bool = False
+    """Forget what you have of it, read it anew (``conversation.get``, ``message.history``) and go on from ``rev``. With
+    ``rev`` 0 it does not exist (any more), or not for you."""
+
+
+class Resumed(Struct, frozen=True, omit_defaults=True):
+    """What changed for you while you were away. A conversation that is not mentioned is as you have it."""
+
+    epoch: str
+    time: Timestamp
+    """Pass it as ``since`` the next time."""
+    rev: Rev
+    """With ``memberships`` you have every change of your own up to here."""
+    memberships: list[Membership] = field(default_factory=list)
+    """Where you were added, changed or removed."""
+    more: bool = False
+    """There are more memberships: ask again from ``rev``."""
+    conversations: list[ConversationChanges] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    """Watermarks that moved since ``since``."""
 
 
 class HistoryPage(Struct, frozen=True):

@@ -4,7 +4,8 @@ import ast
 import inspect
 from collections.abc import Iterator
 from enum import Enum
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -108,8 +109,7 @@ def without_none(annotation: Any) -> Any:
     """Take away what only says that a field may be absent."""
     if get_origin(annotation) not in {Union, UnionType}:
         return annotation
-    (rest,) = (part for part in get_args(annotation) if part not in {NoneType, UnsetType})
-    return rest
+    return reduce(or_, (part for part in get_args(annotation) if part not in {NoneType, UnsetType}))
 
 
 def meta_of(annotation: Any) -> Meta:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
-
-from msgspec import Struct
 
 from echo_ws.config import describe
 from echo_ws.metrics import COUNTERS, GAUGES, HISTOGRAMS
@@ -76,13 +75,13 @@ def expression(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return f"{expression(arguments[0])} {_limits(annotation)}".rstrip()
+    if origin in {Union, UnionType}:
+        return " or ".join(map(expression, arguments))
     if origin is list:
         return f"list of {expression(arguments[0])}"
     if origin is dict:
         return f"object of {expression(arguments[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return _link(annotation)
-    return SIMPLE[annotation]
+    return SIMPLE.get(annotation) or _link(annotation)
 
 
 SIMPLE: dict[Any, str] = {

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from msgspec import Struct
@@ -93,6 +94,8 @@ def expression(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return expression(arguments[0])
+    if origin in {Union, UnionType}:
+        return f"({' | '.join(map(expression, arguments))})"
     if origin is list:
         return f"{expression(arguments[0])}[]"
     if origin is dict:

@@ -9,18 +9,16 @@ import pytest
 
 from echo_ws.broker import MemoryBroker
 from echo_ws.feed import Feed
-from echo_ws.frame import payload_of
 from echo_ws.hub import Channel, Hub
 from echo_ws.metrics import Metrics
 from echo_ws_db import messages
 from echo_ws_db.changes import SQL
 from echo_ws_db.messages import NewMessage
 from echo_ws_db.pool import Store
-from echo_ws_protocol.codec import JSON, Codec
 from echo_ws_protocol.events import Event, Member, Membership, Message
 from echo_ws_protocol.ids import uuid7
-from echo_ws_protocol.replies import Reply
 from tests.support import other_service
+from tests.support.listening import Device
 from tests.support.other_service import Sql
 from tests.support.waiting import until
 from tests.support.world import World
@@ -48,22 +46,6 @@ class SlowStore:
             self.is_held.set()
             await self._released.wait()
         return rows
-
-
-class Device:
-    """A connection that keeps what it is told."""
-
-    codec: Codec = JSON
-
-    def __init__(self, user: UUID) -> None:
-        self.user = user
-        self.told: list[Event | Reply | None] = []
-
-    def write(self, wire: bytes, /) -> None:
-        self.told.append(JSON.decode_server_frame(payload_of(wire)))
-
-    def heard(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.told if isinstance(event, kind)]
 
 
 class Node(NamedTuple):

@@ -18,7 +18,7 @@ from tests.support.world import Worker, World
 EXAMPLES = load()
 MADE_ANEW = {
     *("created_at", "last_message_at", "expires_at", "expires_ms", "after_ms", "heartbeat_ms", "max_frame_bytes"),
-    *("rev", "last_rev", "session", "epoch", "server", "next"),
+    *("time", "rev", "last_rev", "session", "epoch", "server", "next"),
 }
 PATIENCE_S = 5
 
@@ -42,8 +42,8 @@ class Names:
         return self.real.get(value, value)
 
     def learn(self, shown: Frame, got: Frame) -> None:
-        if "next" in shown.get("ok", {}):
-            self.real[shown["ok"]["next"]] = got["ok"]["next"]
+        for key in {"next", "epoch"} & shown.get("ok", {}).keys():
+            self.real[shown["ok"][key]] = got["ok"][key]
 
 
 def is_uuid(text: str) -> bool:

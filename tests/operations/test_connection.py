@@ -13,8 +13,10 @@ from websockets.typing import Subprotocol
 from echo_ws.connection import Connection
 from echo_ws.frame import wire
 from echo_ws.http.protocol import HttpProtocol
+from echo_ws_protocol.events import Bye
 from tests.support.sockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, Echo, Raw, client_frame, opened, serving
 
+BYE = b'{"op":"bye","after_ms":%d}'
 MSGPACK = ("Sec-WebSocket-Protocol", "echo.v1.msgpack")
 
 
@@ -367,8 +369,114 @@ async def test_a_slow_client_that_catches_up_reads_why_it_was_cut(monkeypatch: p
         await raw.frame()
         for _ in range(200):
             echo.connections[0].write(frame)
+            await asyncio.sleep(0)
 
         assert await raw.closed_with() == 4001
+
+
+FRAME = wire(b"x" * 20_000, text=True)
+
+
+async def clogged(echo: Echo) -> Connection:
+    """Write to the one connection, whose client does not read, until more waits than a client may leave lying."""
+    (slow,) = echo.connections
+    while not slow._clogged_at:
+        slow.write(FRAME)
+        await asyncio.sleep(0)
+    return slow
+
+
+async def messages_until(raw: Raw, last: bytes) -> list[bytes]:
+    messages = [await raw.message()]
+    while messages[-1] != last:
+        messages.append(await raw.message())
+    return [message for message in messages if len(message) < 1000]
+
+
+async def test_of_what_is_momentary_a_slow_client_gets_the_last_state_only() -> None:
+    async with serving(send_buffer_bytes=262_144) as echo, opened(echo, receive_buffer=4096) as raw:
+        await authenticate(raw)
+        slow = await clogged(echo)
+        for n in range(3):
+            slow.mention(wire(b"typing", text=True), None)
+            slow.mention(wire(f"read {n}".encode(), text=True), "bob")
+        slow.write(wire(b"a message", text=True))
+
+        told = await messages_until(raw, b"read 2")
+        slow.mention(wire(b"typing again", text=True), None)
+
+        assert [b"a message", b"read 2"] == told
+        assert b"typing again" == await raw.message()
+
+
+async def test_durable_events_collapse_into_one_word_when_too_many_wait() -> None:
+    behind = b'{"op":"behind"}'
+    async with serving(send_buffer_bytes=262_144) as echo, opened(echo, receive_buffer=4096) as raw:
+        await authenticate(raw)
+        slow = await clogged(echo)
+        while not echo.behind:
+            slow.write(FRAME)
+            await asyncio.sleep(0)
+        slow.mention(wire(b"read", text=True), "bob")
+
+        assert [behind] == await messages_until(raw, behind)
+        raw.send(TEXT, b"still here")
+        assert b"still here" == await raw.message()
+        assert [slow] == echo.behind
+
+
+async def test_one_who_does_not_read_gets_no_more_answers_until_there_is_room() -> None:
+    async with serving(send_buffer_bytes=262_144) as echo, opened(echo, receive_buffer=4096) as raw:
+        await authenticate(raw)
+        slow = await clogged(echo)
+        raw.send(TEXT, b"answer me")
+        raw.send(TEXT, b"me too")
+        slow.write(wire(b"the end of what waits", text=True))
+
+        assert [b"the end of what waits", b"answer me", b"me too"] == await messages_until(raw, b"me too")
+
+
+async def test_one_who_never_reads_is_cut_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echo_ws.connection.SLOW_S", 0.2)
+    async with serving(send_buffer_bytes=262_144) as echo, opened(echo, receive_buffer=4096) as raw:
+        await authenticate(raw)
+        slow = await clogged(echo)
+
+        assert slow is await echo.next_gone()
+        assert 4001 == slow.close_code
+
+
+async def test_what_is_held_comes_after_the_answer(echo: Echo) -> None:
+    async with opened(echo) as raw:
+        await authenticate(raw)
+        (connection,) = echo.connections
+        connection.write(wire(b"before", text=True))
+        connection.hold()
+        connection.write(wire(b"meanwhile", text=True))
+        await asyncio.sleep(0)
+        connection.hold()
+        connection.write(wire(b"later", text=True))
+        connection.send(Bye(after_ms=1))
+        connection.release()
+        connection.send(Bye(after_ms=2))
+        connection.release()
+        connection.write(wire(b"after", text=True))
+
+        told = await messages_until(raw, b"after")
+    assert [b"before", BYE % 1, BYE % 2, b"meanwhile", b"later", b"after"] == told
+
+
+async def test_what_is_held_when_a_connection_closes_is_let_go(echo: Echo) -> None:
+    async with opened(echo) as raw:
+        await authenticate(raw)
+        (connection,) = echo.connections
+        connection.hold()
+        connection.write(wire(b"meanwhile", text=True))
+        connection.close(4000, "go")
+        connection.release()
+
+        assert b"meanwhile" == await raw.message()
+        assert 4000 == await raw.closed_with()
 
 
 async def test_a_ping_flood_without_reading_keeps_no_memory(echo: Echo) -> None:

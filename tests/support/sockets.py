@@ -41,6 +41,7 @@ class Echo:
         self.come: asyncio.Queue[Connection] = asyncio.Queue()
         self.gone: asyncio.Queue[Connection] = asyncio.Queue()
         self.refusals: list[int] = []
+        self.behind: list[Connection] = []
 
     def opened(self, connection: Connection) -> None:
         self.connections.append(connection)
@@ -56,6 +57,9 @@ class Echo:
     def closed(self, connection: Connection) -> None:
         self.connections.remove(connection)
         self.gone.put_nowait(connection)
+
+    def fell_behind(self, connection: Connection) -> None:
+        self.behind.append(connection)
 
     def refused(self, status: int) -> None:
         self.refusals.append(status)

@@ -8,28 +8,17 @@ from hypothesis import strategies as st
 
 from echo_ws.frame import Frame, payload_of
 from echo_ws.hub import Change, Channel, Hub, Kind
-from echo_ws_protocol.codec import JSON, MSGPACK, Codec
+from echo_ws_protocol.codec import JSON, MSGPACK
 from echo_ws_protocol.events import Typing
+from tests.support.listening import Device
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 HERE, THERE = Channel("c", UUID(int=10)), Channel("c", UUID(int=11))
 
 
-class Device:
-    """A listener that keeps what is written to it."""
-
-    def __init__(self, user: UUID, codec: Codec = JSON) -> None:
-        self.user = user
-        self.codec = codec
-        self.written: list[bytes] = []
-
-    def write(self, wire: bytes, /) -> None:
-        self.written.append(wire)
-
-    @property
-    def heard(self) -> list[int]:
-        """The revs of what was written: in these tests a frame is no more than that."""
-        return [int(wire) for wire in self.written]
+def revs(device: Device) -> list[int]:
+    """Return the revs of what was written: in these tests a frame is no more than that."""
+    return [int(wire) for wire in device.written]
 
 
 def change(rev: int) -> Change:
@@ -50,7 +39,7 @@ def test_each_listener_hears_from_its_place_on() -> None:
     counts = [hub.topics[HERE].deliver(change(rev)) for rev in (4, 5, 6)]
 
     assert [1, 1, 2] == counts
-    assert ([4, 5, 6], [6]) == (early.heard, late.heard)
+    assert ([4, 5, 6], [6]) == (revs(early), revs(late))
 
 
 def test_joining_again_neither_doubles_nor_moves_ones_place() -> None:
@@ -60,7 +49,7 @@ def test_joining_again_neither_doubles_nor_moves_ones_place() -> None:
     assert [True, False] == [hub.join(alice, HERE, 3), hub.join(alice, HERE, 9)]
     hub.topics[HERE].deliver(change(4))
 
-    assert [4] == alice.heard
+    assert [4] == revs(alice)
 
 
 def test_a_place_above_the_stream_makes_the_node_look() -> None:
@@ -169,5 +158,5 @@ def test_whoever_comes_and_goes_everybody_hears_what_happens_while_they_are_in(
                     expected[member].append(rev)
         assert {channel for channel in (HERE, THERE) if members[channel]} == set(hub.topics)
 
-    assert expected == {device: device.heard for device in devices}
+    assert expected == {device: revs(device) for device in devices}
     assert len({device for joined in members.values() for device in joined}) <= len(hub) <= len(devices)

@@ -1,0 +1,121 @@
+"""What changed while a client was away, from the revs that it has."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import NamedTuple
+from uuid import UUID
+
+from echo_ws.dispatch import Context, handles
+from echo_ws.events import as_membership, events_in, utc
+from echo_ws_db import changes
+from echo_ws_db.changes import MembershipRow, WatermarkRow
+from echo_ws_protocol.commands import SessionResume
+from echo_ws_protocol.events import Receipt
+from echo_ws_protocol.replies import ConversationChanges, Resumed
+
+PAGE = 100
+"""Changes of one conversation in one answer, about."""
+
+WHOLE = 500
+"""Changes in one answer, about; and bytes of them. What is beyond is answered by ``more`` without events."""
+
+WHOLE_BYTES = 256 * 1024
+
+TOO_FAR = 20 * PAGE
+"""Changes behind, from which on reading anew is cheaper than catching up."""
+
+MEMBERSHIPS = 500
+
+
+@handles(SessionResume)
+async def resume(ctx: Context, command: SessionResume) -> Resumed:
+    """Hear what is committed from now on, then read what was committed before: nothing falls between the two."""
+    async with ctx.services.catch_ups:
+        await ctx.hear()
+        is_known = command.epoch == ctx.services.epoch
+        rows = await changes.of_user(ctx.db, ctx.user, command.rev if is_known else 0, MEMBERSHIPS)
+        cursors = {**_arrivals(rows), **command.conversations}
+        standing = dict(await changes.standing(ctx.db, ctx.user, list(cursors)))
+        plan = plan_catch_up(cursors, standing, is_known=is_known)
+        pages = await _read(ctx, plan.due)
+        marks = await changes.receipts(ctx.db, ctx.user, _without_zone(command.since) if is_known else None)
+    memberships = [as_membership(row) for row in rows if row.user_rev]
+    is_full = len(memberships) == MEMBERSHIPS
+    return Resumed(
+        epoch=ctx.services.epoch,
+        time=utc(marks[0].now),
+        rev=memberships[-1].rev if is_full else rows[0].last_rev if rows else 0,
+        memberships=memberships,
+        more=is_full,
+        conversations=[*plan.answers, *pages],
+        receipts=_as_receipts(marks),
+    )
+
+
+class Plan(NamedTuple):
+    """How to answer for many conversations at once."""
+
+    answers: list[ConversationChanges]
+    """What can be said without reading: resets, and what is left for the next time."""
+    due: dict[UUID, int]
+    """Conversations to be read, each from its rev on."""
+
+
+def plan_catch_up(cursors: dict[UUID, int], standing: dict[UUID, int], *, is_known: bool) -> Plan:
+    """Decide by how far the client is in each conversation and how far each goes. Where they are even, it is silent."""
+    plan = Plan([], {})
+    room = WHOLE
+    for conversation, cursor in cursors.items():
+        last_rev = standing.get(conversation)
+        if last_rev is None:
+            plan.answers.append(ConversationChanges(conversation, 0, reset=True))
+        elif not is_known or not last_rev - TOO_FAR <= cursor <= last_rev:
+            plan.answers.append(ConversationChanges(conversation, last_rev, reset=True))
+        elif cursor < last_rev and room <= 0:
+            plan.answers.append(ConversationChanges(conversation, cursor, more=True))
+        elif cursor < last_rev:
+            plan.due[conversation] = cursor
+            room -= min(last_rev - cursor, PAGE)
+    return plan
+
+
+async def _read(ctx: Context, due: dict[UUID, int]) -> list[ConversationChanges]:
+    if not due:
+        return []
+    rows = await changes.missed(ctx.db, ctx.user, list(due), list(due.values()), PAGE)
+    pages = {conversation: list(page) for conversation, page in groupby(rows, lambda row: row.conversation_id)}
+    answers = []
+    room = WHOLE_BYTES
+    for conversation, cursor in due.items():
+        page = pages.get(conversation)
+        if page is None:  # it was deleted a moment ago
+            answers.append(ConversationChanges(conversation, 0, reset=True))
+        elif room <= 0:
+            answers.append(ConversationChanges(conversation, cursor, more=True))
+        else:
+            events, up_to = events_in(page, PAGE, room)
+            room -= sum(len((row.body or "").encode()) for row in page)
+            answers.append(ConversationChanges(conversation, up_to, events, more=up_to < page[0].last_rev))
+    return answers
+
+
+def _arrivals(rows: Sequence[MembershipRow]) -> dict[UUID, int]:
+    """Return where the client begins in conversations that it may not have yet."""
+    return {
+        row.conversation_id: row.since_rev
+        for row in rows
+        if row.conversation_id and row.since_rev is not None and not row.has_left
+    }
+
+
+def _as_receipts(marks: Sequence[WatermarkRow]) -> list[Receipt]:
+    return [
+        Receipt(conversation=conversation, user=user, delivered_seq=delivered or 0, read_seq=read or 0)
+        for _, conversation, user, delivered, read in marks
+        if conversation and user
+    ]
+
+
+def _without_zone(time: datetime | None) -> datetime | None:
+    return time.astimezone(UTC).replace(tzinfo=None) if time else None
