@@ -4,10 +4,13 @@
         sent = await alice.call(MessageSend(conversation=conversation, message=uuid7(), content="hi"))
         message = await alice.next(Message)
 
+After each interruption it asks for what it missed; nothing is lost, and nothing comes twice.
+
 Needs the protocol package and websockets, not the server.
 """
 
 import asyncio
+import copy
 import logging
 import random
 import re
@@ -25,13 +28,16 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from echo_ws_protocol.codec import CODECS, COMMANDS, op_of
-from echo_ws_protocol.commands import Command, SessionStart, result_of
+from echo_ws_protocol.commands import Command, SessionResume, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
-from echo_ws_protocol.events import Bye, Event, Hello
-from echo_ws_protocol.replies import Failure, Reply
+from echo_ws_protocol.events import Behind, Bye, Event, Hello
+from echo_ws_protocol.replies import Failure, Reply, Resumed
 
 from .backoff import Backoff
 from .inbox import Inbox
+from .position import Follower, Position, Reset
+
+__all__ = ["Client", "Closed", "CommandFailed", "ConnectionLost", "Position", "Reset"]
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -73,11 +79,14 @@ class Closed(Exception):
 
 
 class Client:
-    """One user's connection to echo_ws; after each reconnect ``Hello`` comes as an event, and nothing is replayed yet.
+    """One user's connection to echo_ws, for as long as it is open: it reconnects, and catches up with what it missed.
 
-    Commands are idempotent by their ids, so ``call`` repeats them until there is a verdict. Events wait in a queue of
-    ``queue`` places; when it is full, the client stops reading, replies included, until ``next`` or ``events`` makes
-    room. ``token`` may be a coroutine function that returns a fresh one for each connection.
+    Commands are idempotent by their ids, so ``call`` repeats them until there is a verdict. Durable events come once
+    and in the order of ``rev`` in each conversation; where too much was missed, a ``Reset`` says to read it anew. After
+    each reconnect ``Hello`` comes as an event. Events wait in a queue of ``queue`` places; when it is full, the client
+    stops reading, replies included, until ``next`` or ``events`` makes room. ``token`` may be a coroutine function that
+    returns a fresh one for each connection. With the ``position`` of an earlier client it goes on from there, without
+    one it begins now.
     """
 
     hello: Hello
@@ -88,6 +97,7 @@ class Client:
         url: str,
         *,
         token: TokenSource,
+        position: Position | None = None,
         codec: Literal["json", "msgpack"] = "json",
         first_frame: bool = False,
         open_timeout: float = 30.0,
@@ -103,6 +113,10 @@ class Client:
         self._inbox = Inbox(queue)
         self._requests = count(1)
         self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._follower = Follower(copy.deepcopy(position))
+        self._questions: dict[int, SessionResume] = {}
+        self._caught_up = asyncio.Event()
+        self._patience = Backoff(chance)
         self._ready: asyncio.Future[_Connection]
         self._task: asyncio.Task[None]
         self._back_at = 0.0
@@ -117,6 +131,11 @@ class Client:
         return self.hello.session
 
     @property
+    def position(self) -> Position:
+        """How far this program has read: what is still in the queue does not count. To be kept for the next one."""
+        return self._follower.position.before(self._inbox)
+
+    @property
     def connected(self) -> bool:
         return self._ready.done() and self._ready.exception() is None
 
@@ -127,6 +146,9 @@ class Client:
         try:
             async with asyncio.timeout(self._open_timeout):
                 await self._online()
+                if self._follower.is_new:  # what happens from now on is to be heard: know where everything stands
+                    await self._caught_up.wait()
+                    await self._online()
         except TimeoutError:
             await self.close()
             trouble = self._trouble or "no answer"
@@ -246,6 +268,7 @@ class Client:
             self.hello = hello
             self._ready.set_result(connection)
             await self._inbox.put(hello)
+            await self._catch_up(connection)
             await self._read(connection)
         finally:
             self._offline()
@@ -285,14 +308,46 @@ class Client:
     async def _read(self, connection: "_Connection") -> None:
         while True:
             frame = self._decode(await connection.recv(decode=False))
-            if isinstance(frame, Reply):
-                reply_due = self._replies.get(frame.id)
-                if reply_due is not None and not reply_due.done():
-                    reply_due.set_result(frame)
-            elif frame is not None:
-                if isinstance(frame, Bye):
-                    self._back_at = asyncio.get_running_loop().time() + frame.after_ms / 1000
-                await self._inbox.put(frame)
+            match frame:
+                case Reply() if question := self._questions.pop(frame.id, None):
+                    await self._take(connection, question, frame)
+                case Reply():
+                    reply_due = self._replies.get(frame.id)
+                    if reply_due is not None and not reply_due.done():
+                        reply_due.set_result(frame)
+                case Behind():
+                    await self._catch_up(connection)
+                case Event():
+                    if isinstance(frame, Bye):
+                        self._back_at = asyncio.get_running_loop().time() + frame.after_ms / 1000
+                    for event in self._follower.hear(frame):
+                        await self._inbox.put(event)
+
+    async def _catch_up(self, connection: "_Connection") -> None:
+        """Ask for everything that may have been missed."""
+        self._follower.interrupted(self.user)
+        self._questions.clear()
+        await self._question(connection)
+
+    async def _question(self, connection: "_Connection") -> None:
+        for question in self._follower.questions():
+            request = next(self._requests)
+            self._questions[request] = question
+            await self._write(connection, msgspec.structs.replace(question, id=request))
+
+    async def _take(self, connection: "_Connection", question: SessionResume, reply: Reply) -> None:
+        """Hand out what an answer holds, before what comes after it, and ask on."""
+        if reply.error is not UNSET:
+            log.info("asking again for what was missed: %s", reply.error.message)
+            await asyncio.sleep(self._patience.next((reply.error.retry_after_ms or 0) / 1000))
+        elif reply.ok is not UNSET:
+            self._patience.reset()
+            for event in self._follower.take(question, self._codec.decode_result(Resumed, reply.ok)):
+                await self._inbox.put(event)
+        if self._follower.is_current:
+            self._caught_up.set()
+        elif not self._questions:
+            await self._question(connection)
 
     def _decode(self, frame: bytes) -> Reply | Event | None:
         try:
@@ -316,6 +371,7 @@ class Client:
         closed = Closed(CloseCode.NORMAL, "by this client")
         error = closed if task.cancelled() else task.exception() or closed
         self._offline()
+        self._caught_up.set()
         self._ready.set_exception(error)
         self._ready.exception()  # not a surprise when nobody waits
         self._inbox.end(error)

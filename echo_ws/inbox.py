@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from echo_ws_protocol.codec import op_of
@@ -24,6 +24,9 @@ class Inbox:
     def __str__(self) -> str:
         ops = Counter(op_of(event) for event in self._events)
         return ", ".join(op if n == 1 else f"{op} ({n})" for op, n in ops.items()) or "nothing"
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
 
     @property
     def full(self) -> bool:

@@ -18,11 +18,11 @@ from websockets.http11 import Request, Response
 
 from echo_ws.client import Client, Closed, CommandFailed, ConnectionLost
 from echo_ws_protocol.codec import CODECS
-from echo_ws_protocol.commands import Command, ConversationGet, MessageSend, SessionStart, TypingSet
+from echo_ws_protocol.commands import Command, ConversationGet, MessageSend, SessionResume, SessionStart, TypingSet
 from echo_ws_protocol.errors import ErrorCode
 from echo_ws_protocol.events import Bye, Event, Hello, Message, Typing
 from echo_ws_protocol.ids import uuid7
-from echo_ws_protocol.replies import Done, Failure, MessageSent, Reply
+from echo_ws_protocol.replies import Done, Failure, MessageSent, Reply, Resumed
 
 CONVERSATION, ALICE, SESSION = UUID(int=1), UUID(int=2), UUID(int=3)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -52,6 +52,13 @@ class Peer:
 
     async def command(self) -> Command[Any]:
         return self.codec.decode_command(await self.socket.recv(decode=False))
+
+    async def greet(self, hello: Hello | None = None) -> None:
+        """Say hello, and that nothing was missed."""
+        await self.send(hello or HELLO)
+        question = await self.command()
+        assert isinstance(question, SessionResume)
+        await self.answer(question, Resumed(HELLO.epoch, NOON, rev=0))
 
     async def answer(self, command: Command[Any], answer: Struct) -> None:
         failure = answer if isinstance(answer, Failure) else UNSET
@@ -114,7 +121,7 @@ def greeting(*events: Event, answer: Struct | None = None) -> Script:
     """Say hello, send the events, answer every command alike."""
 
     async def script(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         for event in events:
             await peer.send(event)
         await peer.answer_all(answer or SENT)
@@ -150,7 +157,7 @@ async def test_a_call_returns_the_typed_result_in_both_encodings(codec: str) -> 
 
 async def test_answers_find_their_calls_in_whatever_order_they_come() -> None:
     async def backwards(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         first, second = await peer.command(), await peer.command()
         await peer.answer(second, Done())
         await peer.answer(first, SENT)
@@ -180,7 +187,7 @@ async def test_a_call_without_a_verdict_is_repeated_with_the_same_ids(outcome: A
     commands: list[Command[Any]] = []
 
     async def twice_busy(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         for answer in (Failure(ErrorCode.BUSY, outcome, "wait", retry_after_ms=1),) * 2 + (SENT,):
             commands.append(await peer.command())
             await peer.answer(commands[-1], answer)
@@ -197,7 +204,7 @@ async def test_a_call_is_repeated_no_earlier_than_the_server_asked() -> None:
     asked_at: list[float] = []
 
     async def busy_once(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         for answer in (Failure(ErrorCode.RATE_LIMITED, "retry", "wait", retry_after_ms=150), SENT):
             command = await peer.command()
             asked_at.append(asyncio.get_running_loop().time())
@@ -229,7 +236,7 @@ async def test_a_server_that_stays_busy_is_named_when_the_time_is_up() -> None:
 
 async def test_a_call_without_an_answer_times_out_and_says_that_it_may_have_been_done() -> None:
     async def silent(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.socket.wait_closed()
 
     async with playing(silent) as server, client(server) as alice:
@@ -241,12 +248,12 @@ async def test_a_pending_send_is_sent_again_after_a_lost_connection_and_answered
     received: list[Command[Any]] = []
 
     async def drops(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         received.append(await peer.command())
         peer.drop()
 
     async def answers(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         while True:
             received.append(await peer.command())
             await peer.answer(received[-1], SENT)
@@ -263,13 +270,13 @@ async def test_calls_of_a_lost_connection_are_sent_again_in_their_order() -> Non
     again: list[Command[Any]] = []
 
     async def drops_after_three(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         for _ in range(3):
             await peer.command()
         peer.drop()
 
     async def answers(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         while True:
             again.append(await peer.command())
             await peer.answer(again[-1], SENT)
@@ -283,7 +290,7 @@ async def test_calls_of_a_lost_connection_are_sent_again_in_their_order() -> Non
 
 async def test_a_lost_connection_fails_a_call_that_is_not_to_be_repeated() -> None:
     async def drops(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.command()
         peer.drop()
 
@@ -294,7 +301,7 @@ async def test_a_lost_connection_fails_a_call_that_is_not_to_be_repeated() -> No
 
 async def test_each_connection_begins_with_hello_among_the_events() -> None:
     async def hangs_up(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.send(text(1))
         await peer.socket.close(1001)
 
@@ -318,7 +325,7 @@ async def test_a_client_whose_token_is_not_good_gives_up() -> None:
 
 async def test_a_session_that_is_revoked_ends_calls_and_readers() -> None:
     async def revokes(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.command()
         await peer.socket.close(4500, "revoked")
 
@@ -347,7 +354,7 @@ async def test_a_client_comes_back_no_earlier_than_the_close_reason_asks(reason:
 
 async def test_a_client_comes_back_no_earlier_than_bye_asks() -> None:
     async def drains(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.send(Bye(after_ms=200))
         await peer.socket.close(4000)
 
@@ -387,7 +394,7 @@ async def test_silence_of_two_heartbeats_means_the_connection_is_dead() -> None:
     hello = replace(HELLO, heartbeat_ms=50)
 
     async def falls_silent(peer: Peer) -> None:
-        await peer.send(hello)
+        await peer.greet(hello)
         await peer.socket.wait_closed()
 
     async with playing(falls_silent, greeting()) as server, client(server) as alice:
@@ -401,7 +408,7 @@ async def test_pings_are_signs_of_life() -> None:
 
     async def only_pings(peer: Peer) -> None:
         loop = asyncio.get_running_loop()
-        await peer.send(hello)
+        await peer.greet(hello)
         end = loop.time() + 0.25
         while loop.time() < end:
             await (await peer.socket.ping())
@@ -419,7 +426,7 @@ async def test_the_token_travels_in_a_header() -> None:
 
     async def notes_header(peer: Peer) -> None:
         seen.append(peer.headers.get("Authorization"))
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.socket.wait_closed()
 
     async with playing(notes_header) as server, client(server):
@@ -435,7 +442,7 @@ async def test_the_token_travels_in_the_first_frame_where_headers_cannot_be_set(
         start = await peer.command()
         seen.extend((peer.headers.get("Authorization"), start))
         await peer.answer(start, Done())
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.answer_all(SENT)
 
     async with playing(awaits_session) as server, client(server, first_frame=True) as alice:
@@ -461,7 +468,7 @@ async def test_every_connection_asks_for_a_fresh_token() -> None:
 
     async def expires(peer: Peer) -> None:
         seen.append(peer.headers["Authorization"])
-        await peer.send(HELLO)
+        await peer.greet()
         if len(seen) == 1:
             await peer.socket.close(4003)
 
@@ -511,7 +518,7 @@ async def test_an_unknown_event_is_ignored(caplog: pytest.LogCaptureFixture) -> 
         loud: bool
 
     async def is_newer(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.send(Applause(loud=True))
         await peer.send(text(1))
         await peer.answer_all(SENT)
@@ -525,7 +532,7 @@ async def test_an_unknown_event_is_ignored(caplog: pytest.LogCaptureFixture) -> 
 
 async def test_a_frame_that_is_no_event_is_skipped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def stammers(peer: Peer) -> None:
-        await peer.send(HELLO)
+        await peer.greet()
         await peer.socket.send('{"op":"typing","kind":7}')
         await peer.socket.send("{")
         await peer.send(text(1))
@@ -543,7 +550,7 @@ def flood(stuck: asyncio.Event, **hello: Any) -> Script:
     """Send events without end; set ``stuck`` when the client takes no more."""
 
     async def floods(peer: Peer) -> None:
-        await peer.send(replace(HELLO, **hello))
+        await peer.greet(replace(HELLO, **hello))
         bulky = replace(text(1), content="x" * 4096)
         while True:
             try:
