@@ -95,6 +95,8 @@ class Feed:
         self._origin = 1 << 63 | secrets.randbits(63)  # no rev gets that high
         self._names: dict[str, Channel] = {}
         self._others: dict[str, Callable[[bytes], None]] = {}
+        self._arrivals: dict[Listener, dict[Channel, int]] = {}
+        """Conversations that a connection is being let into, each from the rev of the user's arrival on."""
         self._repairing: set[Channel] = set()
         self._stale: set[Channel] = set()
         self._stale_arrived = asyncio.Event()
@@ -149,6 +151,7 @@ class Feed:
     def detach(self, listener: Listener) -> None:
         for channel in self._hub.disconnect(listener):
             self._unsubscribe(channel)
+        self._arrivals.pop(listener, None)
 
     def _join(self, listener: Listener, channel: Channel, rev: int) -> None:
         if self._hub.join(listener, channel, rev):
@@ -231,11 +234,18 @@ class Feed:
             return
         for listener in self._hub.connections_of(member.user):
             self._leave(listener, topic.channel)
+            self._turn_back(listener, topic.channel, member.rev)
 
     def _close(self, topic: Topic) -> None:
         """Nobody hears a conversation that is gone."""
         for listener in tuple(topic.listeners):
             self._leave(listener, topic.channel)
+
+    def _turn_back(self, listener: Listener, channel: Channel, rev: int) -> None:
+        """Let nobody in who arrived before ``rev``: whoever comes back later arrives anew."""
+        arrivals = self._arrivals.get(listener, {})
+        if arrivals.get(channel, rev) < rev:
+            del arrivals[channel]
 
     # -- what was missed
 
@@ -328,33 +338,57 @@ class Feed:
         for change in due:
             self._metrics.fanout(topic.deliver(change))
         for rev, row in found:
-            if rev > applied and row.conversation_id and row.since_rev is not None and not row.has_left:
+            if rev > applied and row.conversation_id and row.since_rev is not None:
+                channel = Channel("c", row.conversation_id)
                 for listener in topic.listeners:
-                    self._spawn(self._enter(listener, Channel("c", row.conversation_id), row.since_rev))
+                    if row.has_left:
+                        self._turn_back(listener, channel, row.since_rev)
+                    else:
+                        self._let_in(listener, channel, row.since_rev)
 
-    async def _enter(self, listener: Listener, channel: Channel, rev: int) -> None:
+    def _let_in(self, listener: Listener, channel: Channel, since: int) -> None:
+        arrivals = self._arrivals.setdefault(listener, {})
+        if channel not in arrivals:
+            arrivals[channel] = since
+            self._spawn(self._enter(listener, channel, since))
+
+    async def _enter(self, listener: Listener, channel: Channel, since: int) -> None:
         """Let a connection hear a conversation from its user's arrival on, however long that took to reach this node.
 
         What has changed since is read from the database and written first, until nothing is missing that this node has
         told the others already.
         """
-        while self._hub.is_connected(listener):
+        rev = since
+        while self._is_arriving(listener, channel, since):
             try:
+                await self._reach(channel, since)
+                if self._hub.is_in(listener, channel):
+                    break
                 rows = await changes.of_conversation(self._store, channel.id, rev, PAGE)
             except StoreError as error:
                 log.warning("entering_failed", channel=name_of(channel), error=str(error))
                 await asyncio.sleep(self._sweep_s)
                 continue
-            topic = self._hub.topics.get(channel)
-            if not rows or not self._hub.is_connected(listener) or (topic and listener in topic.listeners):
-                return
+            if not rows or not self._is_arriving(listener, channel, since):
+                break
             found, rev = changes_in(rows)
-            for _, change in found:
-                listener.write(change.frame.wire(listener.codec))
-                if change.kind is Kind.MEMBER and _is_departure(change, listener.user):
-                    return
+            if _tell(listener, found):
+                break
+            topic = self._hub.topics.get(channel)
             if len(rows) < PAGE and (topic is None or topic.stream.rev <= rev):
                 self._join(listener, channel, rev)
+                break
+        if self._is_arriving(listener, channel, since):
+            del self._arrivals[listener][channel]
+
+    def _is_arriving(self, listener: Listener, channel: Channel, since: int) -> bool:
+        return self._arrivals.get(listener, {}).get(channel) == since
+
+    async def _reach(self, channel: Channel, rev: int) -> None:
+        """Bring this node's stream up to an arrival, past the departure of one who comes back."""
+        topic = self._hub.topics.get(channel)
+        while topic and topic.listeners and topic.stream.rev < rev:
+            await self._catch_up_conversation(topic)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -368,7 +402,21 @@ def _event_of(change: Change, kind: type[E]) -> E:
     return event
 
 
-def _is_departure(change: Change, user: UUID) -> bool:
+def _tell(listener: Listener, found: Sequence[tuple[int, Change]]) -> bool:
+    """Write changes up to the one with which the conversation ends for the listener; return whether there is one."""
+    for _, change in found:
+        listener.write(change.frame.wire(listener.codec))
+        if _ends(change, listener.user):
+            return True
+    return False
+
+
+def _ends(change: Change, user: UUID) -> bool:
+    """Tell whether a conversation ends with this change, for one user or for all."""
+    if change.kind is Kind.CONVERSATION:
+        return _event_of(change, Conversation).deleted
+    if change.kind is not Kind.MEMBER:
+        return False
     member = _event_of(change, Member)
     return member.user == user and member.left
 

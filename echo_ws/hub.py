@@ -122,6 +122,10 @@ class Hub:
     def is_connected(self, listener: Listener) -> bool:
         return listener in self._connected.get(listener.user, ())
 
+    def is_in(self, listener: Listener, channel: Channel) -> bool:
+        topic = self.topics.get(channel)
+        return topic is not None and listener in topic.listeners
+
     def join(self, listener: Listener, channel: Channel, rev: int) -> bool:
         """Let ``listener`` hear what changes above ``rev``; return whether the channel is new to this node."""
         topic = self.topics.get(channel)
