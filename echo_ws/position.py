@@ -10,6 +10,7 @@ The server promises: the events of a conversation come in the order of their ``r
 """
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from uuid import UUID
 
@@ -26,9 +27,10 @@ MAX_ASKED = 1000
 
 
 class Reset(Event, frozen=True, tag="reset"):
-    """Read this conversation anew (``conversation.get``, ``message.history``); events go on above ``rev``.
+    """Read this conversation anew (``conversation.get``, ``message.history``); its events go on above ``rev``.
 
-    Made by the client, not sent by the server. With ``rev`` 0 it does not exist any more, or not for this user.
+    Made by the client, not sent by the server: the user came, or came back, or too much was missed. With ``rev`` 0 the
+    conversation is over: the user left, or it was deleted.
     """
 
     conversation: UUID
@@ -73,9 +75,7 @@ class Follower:
         self._missing: set[UUID] = set()
         """Conversations that are not complete."""
         self._complete: dict[UUID, int] = {}
-        """Up to where the others were complete when they were last answered."""
-        self._joined: dict[UUID, int] = {}
-        """Where the user came back to a conversation of which the departure was not told yet."""
+        """Up to where a conversation was complete when it was last answered or reset."""
 
     @property
     def is_current(self) -> bool:
@@ -98,94 +98,100 @@ class Follower:
             yield replace(first, conversations=asked, since=first.since if start == 0 else None)
 
     def take(self, question: SessionResume, answer: Resumed) -> list[Event]:
-        """Return what is news in an answer."""
+        """Return what an answer brings, as ``hear`` does. A departure comes after what was said before it."""
         here = self.position
         if answer.epoch != here.epoch or question.rev > answer.rev:
             here.rev = 0
-        here.epoch, here.time = answer.epoch, answer.time
-        news: list[Event] = [event for event in answer.memberships if self._is_own_news(event)]
-        here.rev = max(here.rev, answer.rev)
+        own = [membership for membership in answer.memberships if membership.rev > here.rev]
+        has_left = {membership.conversation: membership.left for membership in own}
+        stale = question.conversations.keys() - self._missing  # it began anew since it was asked
+        here.epoch, here.time, here.rev = answer.epoch, answer.time, max(here.rev, answer.rev)
         self._knows_itself |= not answer.more
-        mentioned = {changes.conversation for changes in answer.conversations}
-        for conversation in question.conversations.keys() - mentioned:
-            self._completed(conversation, here.conversations.get(conversation, 0))
-        for changes in answer.conversations:
-            news += self._take_conversation(changes)
-        news += answer.receipts
+        asked = question.conversations.keys() - stale
+        news = [event for each in own if not has_left[each.conversation] for event in self._move_oneself(each, asked)]
+        news += self._take_conversations(question.conversations, answer.conversations, stale)
+        news += [event for each in own if has_left[each.conversation] for event in self._move_oneself(each)]
         if not self.is_new:
-            return news
+            return [*news, *answer.receipts]
         self.is_new = not self.is_current
         return []
 
     def hear(self, event: Event) -> list[Event]:
-        """Return the event if it is news."""
+        """Return what an event brings: itself if it is news, and a ``Reset`` where a conversation begins or ends."""
         match event:
             case Membership():
-                return [event] if self._knows_itself and self._is_own_news(event) else []
+                return self._hear_own(event) if self._knows_itself else []
             case Message() | Conversation() | Member():
-                return [event] if self._is_news(event) else []
+                return self._move(event) if self._is_followed(event.conversation) else []
             case _:
                 return [event]
 
-    def _is_own_news(self, event: Membership) -> bool:
-        here = self.position
-        if event.rev <= here.rev:
-            return False
-        here.rev = event.rev
-        if not event.left and event.since:
-            if event.conversation in here.conversations:
-                self._joined[event.conversation] = event.since
-            else:
-                here.conversations[event.conversation] = event.since
-        return True
+    def _hear_own(self, event: Membership) -> list[Event]:
+        if event.rev <= self.position.rev:
+            return []
+        self.position.rev = event.rev
+        return self._move_oneself(event)
 
-    def _is_news(self, event: Message | Conversation | Member) -> bool:
-        conversation = event.conversation
-        is_known = conversation in self.position.conversations
-        if conversation in self._missing or not (is_known or self._knows_itself):
-            return False  # an answer is coming
-        if event.rev <= self._complete.get(conversation, 0):
-            return False
-        self._move(event)
-        return True
+    def _move_oneself(self, event: Membership, asked: AbstractSet[UUID] = frozenset()) -> list[Event]:
+        """Begin or end a conversation. One that was ``asked`` for goes on: its answer says what was between."""
+        conversation, place = event.conversation, self.position.conversations.get(event.conversation)
+        if event.left and place is not None:
+            return [event, self._reset(conversation, 0)]
+        if not event.left and event.since > (place or 0) and (place is None or conversation not in asked):
+            return [event, self._reset(conversation, event.since)]
+        return [event]
+
+    def _is_followed(self, conversation: UUID) -> bool:
+        """Tell whether what a conversation says now continues what was told. Otherwise an answer is coming."""
+        return conversation not in self._missing and conversation in self.position.conversations
+
+    def _take_conversations(
+        self, asked: dict[UUID, int], answers: list[ConversationChanges], stale: AbstractSet[UUID]
+    ) -> list[Event]:
+        for conversation in asked.keys() - {changes.conversation for changes in answers} - stale:
+            self._completed(conversation, asked[conversation])
+        fresh = (changes for changes in answers if changes.conversation not in stale)
+        return [event for changes in fresh for event in self._take_conversation(changes)]
 
     def _take_conversation(self, changes: ConversationChanges) -> list[Event]:
-        conversation, here = changes.conversation, self.position
+        conversation = changes.conversation
         if changes.reset:
-            self._completed(conversation, changes.rev)
-            return [Reset(conversation=conversation, rev=changes.rev)]
+            return [self._reset(conversation, changes.rev)]
+        news: list[Event] = []
+        for event in changes.events:
+            news += self._move(event)
+            if news and isinstance(news[-1], Reset):  # it is over; if it begins again, a membership says so
+                return news
         if changes.more:
             self._missing.add(conversation)
-            here.conversations[conversation] = changes.rev
+            self.position.conversations[conversation] = changes.rev
         else:
             self._completed(conversation, changes.rev)
-        for event in changes.events:
-            self._move(event)
-        return list(changes.events)
+        return news
+
+    def _move(self, event: Message | Conversation | Member) -> list[Event]:
+        """Move on to an event of a conversation, unless it was told before."""
+        here, conversation = self.position.conversations, event.conversation
+        if event.rev <= self._complete.get(conversation, 0):
+            return []
+        here[conversation] = max(here.get(conversation, 0), event.rev)
+        is_over = (
+            event.deleted if isinstance(event, Conversation) else isinstance(event, Member) and self._is_own_end(event)
+        )
+        return [event, self._reset(conversation, 0)] if is_over else [event]
+
+    def _is_own_end(self, event: Member) -> bool:
+        return event.left and event.user == self._user
 
     def _completed(self, conversation: UUID, rev: int) -> None:
         self._missing.discard(conversation)
-        self._complete[conversation] = rev
+        self._complete[conversation] = self.position.conversations[conversation] = rev
+
+    def _reset(self, conversation: UUID, rev: int) -> Reset:
+        self._missing.discard(conversation)
         if rev:
-            self.position.conversations[conversation] = rev
+            self._complete[conversation] = self.position.conversations[conversation] = rev
         else:
-            self._forget(conversation)
-
-    def _move(self, event: Message | Conversation | Member) -> None:
-        """Note how far a conversation was told, and whether it has ended for the user."""
-        here = self.position.conversations
-        conversation = event.conversation
-        here[conversation] = max(here.get(conversation, 0), event.rev)
-        if isinstance(event, Conversation) and event.deleted:
-            self._forget(conversation)
-        elif isinstance(event, Member) and event.user == self._user and event.left:
-            came_back_at = self._joined.pop(conversation, 0)
-            if came_back_at > event.rev:
-                here[conversation] = max(here[conversation], came_back_at)
-            elif conversation not in self._missing:
-                self._forget(conversation)
-
-    def _forget(self, conversation: UUID) -> None:
-        self.position.conversations.pop(conversation, None)
-        self._joined.pop(conversation, None)
-        self._complete.pop(conversation, None)
+            self._complete.pop(conversation, None)
+            self.position.conversations.pop(conversation, None)
+        return Reset(conversation=conversation, rev=rev)

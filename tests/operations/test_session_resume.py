@@ -208,7 +208,7 @@ async def test_one_who_was_removed_learns_of_it_and_of_nothing_after_it(
     assert [] == await catch_up(carol, position)
 
 
-async def test_one_who_left_and_came_back_reads_on(group: UUID, alice: Client, carol: Client, db: Sql) -> None:
+async def test_one_who_left_and_came_back_begins_anew(group: UUID, alice: Client, carol: Client, db: Sql) -> None:
     position = await here(carol)
     await say(alice, group, "before")
     await other_service.remove(db, group, carol.user)
@@ -218,7 +218,8 @@ async def test_one_who_left_and_came_back_reads_on(group: UUID, alice: Client, c
 
     news = await catch_up(carol, position)
 
-    assert ["before", "between", "after"] == contents(news)
+    assert [0, 5] == [event.rev for event in news if isinstance(event, Reset)]
+    assert ["after"] == contents(news)
     assert [group] == list(position.conversations)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from echo_ws.client import Client, CommandFailed
 from echo_ws_protocol.commands import TypingSet
-from echo_ws_protocol.events import Member, Typing
+from echo_ws_protocol.events import Membership, Typing
 from echo_ws_protocol.types import TypingKind
 from tests.support import other_service
 from tests.support.other_service import Sql
@@ -80,7 +80,7 @@ async def test_one_who_left_neither_types_nor_sees_it(
     group: UUID, alice: Client, bob: Client, carol: Client, db: Sql
 ) -> None:
     await other_service.remove(db, group, bob.user)
-    await bob.next(Member, lambda member: member.left)
+    await bob.next(Membership, lambda membership: membership.left)
 
     with pytest.raises(CommandFailed, match="not_found"):
         await bob.call(TypingSet(conversation=group))
