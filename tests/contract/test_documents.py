@@ -38,7 +38,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS)
 
 
 def without_blocks(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def spans(document: str) -> list[str]:
