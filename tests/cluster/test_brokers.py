@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 
 import pytest
+import redis
+from structlog.testing import capture_logs
 
 from echo_ws.broker import Broker, MemoryBroker, RedisBroker
 from echo_ws.broker.memory import Bus
+from echo_ws.broker.redis import RedisUnavailable, check
 from echo_ws.embedded import EmbeddedRedis
 from tests.support.waiting import until
 
@@ -155,3 +158,31 @@ async def test_a_broker_closes_at_any_moment(redis_url: str, turns: int) -> None
         await broker.close()
 
     assert not broker.is_connected
+
+
+@pytest.mark.parametrize("forbidden", ["-eval", "-publish", "-subscribe", "-unsubscribe", "-info", "resetchannels"])
+async def test_a_redis_that_forbids_what_a_broker_does_is_refused_before_the_start(
+    own_redis: EmbeddedRedis, forbidden: str
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as superuser:
+        superuser.execute_command("ACL", "SETUSER", "echo", "on", ">secret", "&echo:*", "+@all", forbidden)
+
+    with pytest.raises(RedisUnavailable, match="Redis refuses"):
+        await check(own_redis.url.replace("unix://", "unix://echo:secret@"))
+
+
+async def test_a_redis_that_is_away_or_refuses_is_logged_with_its_reason_at_the_first_attempt(
+    own_redis: EmbeddedRedis,
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as superuser:
+        superuser.execute_command("ACL", "SETUSER", "echo", "on", ">secret", "&echo:*", "+@all", "-eval")
+    broker = RedisBroker(own_redis.url.replace("unix://", "unix://echo:secret@"))
+
+    with capture_logs() as logged:
+        await broker.start(lambda *_: None, lambda *_: None)
+
+        async def is_logged() -> bool:
+            return any("'eval'" in line["error"] for line in logged)
+
+        await until(is_logged)
+    await broker.close()
