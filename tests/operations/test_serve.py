@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -92,6 +93,14 @@ def test_a_stranger_starts_it_tries_it_stops_it_and_starts_it_again(data_dir: Pa
     first = Server(**here)
     running.append(first)
     rows = command("psql", "-Atc", "SELECT count(*) FROM auth.sessions", **here)
+    shown = first.welcome[3].removeprefix("  rows ")
+    elsewhere = subprocess.run(
+        ["sh", "-c", f"{shown} -Atc 'SELECT count(*) FROM auth.users'"],
+        env=_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     health = command("healthcheck", **here, ECHO_PORT=str(first.port))
     people = [json.loads(line) for line in tokens.read_text().splitlines()]
     page = first.get("/metrics")[1].decode()
@@ -99,7 +108,8 @@ def test_a_stranger_starts_it_tries_it_stops_it_and_starts_it_again(data_dir: Pa
 
     assert f"serves ws://127.0.0.1:{first.port}/ws (2 workers" in first.welcome[0]
     assert str(tokens) in first.welcome[1]
-    assert "Alice" in first.welcome[2]
+    assert re.search(rf"ECHO_DATA_DIR={data_dir} .*scripts/chat --url ws://\S+ --as Alice", first.welcome[2])
+    assert (elsewhere.stdout, elsewhere.stderr) == ("2\n", "")
     assert (rows.stdout, rows.stderr) == ("2\n", "")
     assert (health.stdout, health.returncode) == ("ready\n", 0)
     assert [person["name"] for person in people] == ["Alice", "Bob"]
