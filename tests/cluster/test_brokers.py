@@ -186,3 +186,25 @@ async def test_a_redis_that_is_away_or_refuses_is_logged_with_its_reason_at_the_
 
         await until(is_logged)
     await broker.close()
+
+
+async def test_a_redis_that_is_too_old_is_refused() -> None:
+    server = await asyncio.start_server(redis_6, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async with server:
+        with pytest.raises(RedisUnavailable, match=r"Redis 6\.2\.7 is too old: version 7 or later is needed"):
+            await check(f"redis://127.0.0.1:{port}")
+
+
+async def redis_6(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the few commands that come before the version is known."""
+    version = b"redis_version:6.2.7\r\n"
+    answers = {b"HELLO": b"%1\r\n+proto\r\n:3\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(version), version)}
+    while line := await reader.readline():
+        words = []
+        for _ in range(int(line[1:])):
+            length = int((await reader.readline())[1:])
+            words.append((await reader.readexactly(length + 2))[:-2])
+        writer.write(answers.get(words[0].upper(), b"+OK\r\n"))
+    writer.close()
