@@ -27,6 +27,8 @@ from .options import Stop, configured
 
 DEMO_USERS = 2
 WATCH_S = 0.5
+PATIENCE_S = 1.0
+"""A stop that takes longer says what it is at."""
 
 log = logs.get_logger(__name__)
 
@@ -96,7 +98,7 @@ async def _supervise(settings: Settings, people: list[DemoUser], servers: list[E
     supervisor = Supervisor(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(number, _stop, supervisor)
     watch = asyncio.create_task(_keep(servers))
     try:
         await supervisor.run(lambda: click.echo("\n".join(_welcome(settings, people))))
@@ -106,6 +108,13 @@ async def _supervise(settings: Settings, people: list[DemoUser], servers: list[E
         raise Stop(str(error)) from error
     finally:
         watch.cancel()
+
+
+def _stop(supervisor: Supervisor) -> None:
+    supervisor.stop()
+    asyncio.get_running_loop().call_later(
+        PATIENCE_S, click.echo, "stopping: clients are told to come back later; Ctrl-C stops at once", sys.stderr
+    )
 
 
 async def _keep(servers: list[EmbeddedServer]) -> None:

@@ -229,3 +229,15 @@ def test_servers_of_ours_are_used(database: str, redis_url: str, running: list[S
     assert json.loads(server.get("/healthz")[1])["postgres"]["is_reachable"]
     assert "user add" in server.welcome[1]
     assert server.stop()[0] == 0
+
+
+def test_a_stop_that_takes_a_while_says_why(database: str, redis_url: str, running: list[Server]) -> None:
+    server = Server(ECHO_DATABASE_URL=database, ECHO_REDIS_URL=redis_url)
+    running.append(server)
+
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"POST /v1/conversation.list HTTP/1.1\r\nAuthorization: Bearer me\r\nContent-Length: 9\r\n\r\n")
+        server.get("/readyz")  # so the one before is at work
+        code, errors = server.stop()
+
+    assert (code, errors) == (0, "stopping: clients are told to come back later; Ctrl-C stops at once\n")
