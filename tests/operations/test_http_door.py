@@ -134,6 +134,19 @@ async def test_what_is_refused_before_its_handler_is_counted(people: World, toke
     assert 'echo_commands_total{op="none",outcome="unknown_op"} 1.0' in page
 
 
+async def test_commands_and_batches_are_timed_finer_than_in_milliseconds(
+    direct: UUID, people: World, token: str
+) -> None:
+    worker = await people.worker()
+
+    await post(worker, token, "message.send", conversation=direct, message=uuid7(), content="hi")
+
+    page = worker.server.metrics.render().decode()
+    for name in ('echo_command_seconds_sum{op="message.send"}', "echo_batch_seconds_sum"):
+        milliseconds = float(page.partition(f"\n{name} ")[2].partition("\n")[0]) * 1000
+        assert abs(milliseconds - round(milliseconds)) > 1e-6
+
+
 async def test_a_revoked_session_is_refused_from_the_next_request_on(
     worker: Worker, token: str, people: World, bob: Client, db: Sql
 ) -> None:
