@@ -170,7 +170,7 @@ def _chat(settings: Settings, place: str, people: list[DemoUser]) -> str:
 def _folder(settings: Settings) -> str:
     """Return what another terminal must be told for it to find our data."""
     is_found = _elsewhere().data_dir == settings.data_dir
-    return "" if is_found else f"ECHO_DATA_DIR={shlex.quote(str(settings.data_dir.absolute()))} "
+    return "" if is_found else f"ECHO_DATA_DIR={shlex.quote(str(settings.data_dir))} "
 
 
 def _elsewhere() -> Settings:
