@@ -27,7 +27,7 @@ class Crossed(Failed):
     """Refused because of what was committed meanwhile, which a second try will see."""
 
 
-_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.TooManyConnectionsError)
+_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _NOT_DONE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -41,6 +41,7 @@ _NO_VERDICT = (
     asyncpg.InterfaceError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # among others: the server has said goodbye, and the connection is not closed yet
 )
 
 # asyncpg's classes are generic in its stubs only.
