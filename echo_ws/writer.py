@@ -181,6 +181,10 @@ class _Lane:
         except asyncio.CancelledError:
             self._fail(batch, Unknown())
             raise
+        except Exception:  # a lane that ended would leave its senders waiting for ever
+            log.exception("send_failed")
+            self._metrics.count("errors", "message.send")
+            self._spawn(self._find(batch))
         else:
             self._metrics.batch(len(batch), time.perf_counter() - started)
             self._answer(batch, rows)
