@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what can go wrong on them. Only this package imports asyncpg."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -111,7 +112,8 @@ class Store:
         except _NOT_DONE as error:
             raise Unavailable(str(error)) from error
         except (TimeoutError, *_NO_VERDICT) as error:
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool takes a lost one back by itself
+                connection.terminate()
             raise NoVerdict(str(error) or "PostgreSQL does not answer") from error
         except asyncpg.PostgresError as error:
             kind = Crossed if isinstance(error, asyncpg.IntegrityConstraintViolationError) else Failed

@@ -31,6 +31,10 @@ class Between:
         for client in self._clients:
             client.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
 
+    def hang_up(self) -> None:
+        while self._clients:
+            self._clients.pop().close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.append(writer)
         if self.is_starting_up:
@@ -103,6 +107,25 @@ async def test_a_connection_on_which_the_server_has_said_goodbye_gives_no_verdic
     with pytest.raises(NoVerdict):
         await store.fetchval("SELECT 1")
 
+    assert 1 == await store.fetchval("SELECT 1")
+    await store.close()
+
+
+@pytest.mark.parametrize("last_word", [b"terminating connection due to unexpected postmaster exit", b""])
+async def test_a_connection_that_is_lost_under_a_statement_gives_no_verdict(between: Between, last_word: bytes) -> None:
+    store = await connect(between.url, size=1)
+    statement = asyncio.create_task(store.fetchval("SELECT pg_sleep(1)"))
+    async with asyncio.timeout(1):
+        while store.idle:  # noqa: ASYNC110  # nothing tells when it is sent
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+    if last_word:
+        between.say(b"57P01", last_word)
+    between.hang_up()
+
+    with pytest.raises(NoVerdict):
+        await statement
     assert 1 == await store.fetchval("SELECT 1")
     await store.close()
 
