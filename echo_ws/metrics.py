@@ -49,15 +49,15 @@ COUNTERS = {
     "errors": Described("Faults of the server that were logged, by op", ("op",)),
 }
 HISTOGRAMS = {
-    "command_seconds": Described("Time from a command's last byte to its reply, by op", ("op",), SECONDS),
+    "command_seconds": Described("Time that a command's handler took, by op", ("op",), SECONDS),
     "batch_messages": Described("Messages written by one statement", (), SIZES),
     "batch_seconds": Described("Time of one statement that writes messages", (), SECONDS),
     "fanout_connections": Described("Connections of a worker that one event went to", (), SIZES),
     "loop_lag_seconds": Described("How late the event loop was for a timer", (), SECONDS),
 }
 GAUGES = {
-    "connections": Described("WebSocket connections open"),
-    "connections_unauthenticated": Described("Of them without a session"),
+    "connections": Described("WebSocket connections with a session"),
+    "connections_unauthenticated": Described("Connections without a session, requests over HTTP among them"),
     "conversations": Described("Conversations that connected users take part in, a worker at a time"),
     "writer_queue": Described("Messages waiting to be written"),
     "redis_queue": Described("Events waiting for Redis"),

@@ -97,9 +97,14 @@ class Server:
         self._spawn(self.sessions.watch())
         self._spawn(sample(self.metrics))
         self.metrics.probes.append(self._probe)
-        self._listener = await listen(
-            self, sock, app(self.health, lambda: self.is_ready, self.metrics, self.run_command)
+        site = app(
+            self.health,
+            lambda: self.is_ready,
+            self.metrics,
+            self.run_command,
+            max_body_bytes=self.settings.max_frame_bytes,
         )
+        self._listener = await listen(self, sock, site)
         self.is_ready = True
 
     async def drain(self) -> None:
@@ -247,12 +252,15 @@ class Server:
         try:
             command = JSON.decode_command(payload)
         except BadFrame as bad:
+            self.metrics.command("none", bad.failure.code, 0)
             return Reply(bad.id, error=bad.failure)
         try:
             session = await self.sessions.open(token, address, user_agent)
             admit(session, command, self._services.clock())
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
-            return Reply(command.id, error=explain(error, op_of(command), self.metrics).failure())
+            failed = explain(error, op_of(command), self.metrics)
+            self.metrics.command(op_of(command), failed.code, 0)
+            return Reply(command.id, error=failed.failure())
         return await answer(Context(session, self._services), command, JSON)
 
     async def health(self) -> dict[str, object]:

@@ -84,7 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth_timeout_s: Annotated[Seconds, Meta(description="Seconds that a connection may stay without a session.")] = 10
     handshake_timeout_s: Annotated[Seconds, Meta(description="Seconds for the head of an HTTP request.")] = 5
     max_frame_bytes: Annotated[
-        int, Meta(ge=1024, le=2**24, description="Bytes of the largest message from a client, over both doors.")
+        int, Meta(ge=1024, le=2**20, description="Bytes of the largest message from a client, over both doors.")
     ] = 65536
     max_connections: Annotated[Count, Meta(description="WebSocket connections per worker.")] = 10_000
     max_unauthenticated: Annotated[Count, Meta(description="Of them without a session, per worker.")] = 512

@@ -11,6 +11,7 @@ There is no timer, so nothing is added to the time of a single send. Rules:
 
 import asyncio
 import random
+import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -162,8 +163,7 @@ class _Lane:
 
     async def _write(self, batch: Sequence[_Waiting], *, wait: bool = False, again: bool = False) -> None:
         """Write a batch and answer it, or what of it has an answer."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.perf_counter()  # the loop's own clock counts whole milliseconds
         store = self._patient if wait else self._store
         try:
             rows = await messages.send(
@@ -181,8 +181,12 @@ class _Lane:
         except asyncio.CancelledError:
             self._fail(batch, Unknown())
             raise
+        except Exception:  # a lane that ended would leave its senders waiting for ever
+            log.exception("send_failed")
+            self._metrics.count("errors", "message.send")
+            self._spawn(self._find(batch))
         else:
-            self._metrics.batch(len(batch), loop.time() - started)
+            self._metrics.batch(len(batch), time.perf_counter() - started)
             self._answer(batch, rows)
 
     async def _halve(self, batch: Sequence[_Waiting], error: Failed, *, wait: bool) -> None:

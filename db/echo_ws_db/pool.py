@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what can go wrong on them. Only this package imports asyncpg."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -27,7 +28,7 @@ class Crossed(Failed):
     """Refused because of what was committed meanwhile, which a second try will see."""
 
 
-_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.TooManyConnectionsError)
+_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _NOT_DONE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -41,6 +42,7 @@ _NO_VERDICT = (
     asyncpg.InterfaceError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # among others: the server has said goodbye, and the connection is not closed yet
 )
 
 # asyncpg's classes are generic in its stubs only.
@@ -110,7 +112,8 @@ class Store:
         except _NOT_DONE as error:
             raise Unavailable(str(error)) from error
         except (TimeoutError, *_NO_VERDICT) as error:
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool takes a lost one back by itself
+                connection.terminate()
             raise NoVerdict(str(error) or "PostgreSQL does not answer") from error
         except asyncpg.PostgresError as error:
             kind = Crossed if isinstance(error, asyncpg.IntegrityConstraintViolationError) else Failed

@@ -9,7 +9,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from echo_ws.logs import get_logger
 
@@ -29,6 +29,7 @@ BEAT_S = 1.0
 SILENCE_S = 3.0
 """… and without one, until the connection is given up: pub/sub can hang without an error."""
 
+FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 """Seconds between attempts to reach a Redis that is away, at most."""
 
@@ -41,7 +42,7 @@ AWAY = (RedisError, OSError, TimeoutError)
 
 
 class RedisUnavailable(Exception):
-    """Redis cannot be reached, or is too old; the message says which."""
+    """Redis cannot be reached, is too old, or lets us do too little; the message says which."""
 
 
 def _client(url: str, *, socket_timeout: float | None = 2) -> "redis.Redis":
@@ -59,16 +60,33 @@ async def check(url: str) -> str:
     """Return the version of the Redis at ``url``.
 
     Raises:
-        RedisUnavailable: it does not answer, or is older than 7.
+        RedisUnavailable: it does not answer, is older than 7, or refuses what a broker asks of it.
     """
     try:
         async with _client(url) as client:
             version = str((await client.info("server"))["redis_version"])
+            if int(version.partition(".")[0]) < OLDEST_VERSION:
+                raise RedisUnavailable(f"Redis {version} is too old: version {OLDEST_VERSION} or later is needed")
+            await _try_out(client)
+    except ResponseError as error:
+        raise RedisUnavailable(f"Redis refuses what docs/operating.md says it must allow: {error}") from error
     except (*AWAY, ValueError) as error:
         raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
-    if int(version.partition(".")[0]) < OLDEST_VERSION:
-        raise RedisUnavailable(f"Redis {version} is too old: version {OLDEST_VERSION} or later is needed")
     return version
+
+
+async def _try_out(client: "redis.Redis") -> None:
+    """Do once all that a broker will do: a rule that forbids any of it is better found before the start."""
+    channel = _private_channel()
+    async with client.pubsub() as pubsub:
+        for ask in (pubsub.subscribe, pubsub.unsubscribe):
+            await ask(channel)
+            await pubsub.parse_response()
+    await client.eval(PUBLISH_ALL, 0, channel, b"")
+
+
+def _private_channel() -> str:
+    return f"echo:canary:{os.urandom(8).hex()}"
 
 
 async def publish_once(url: str, channel: str, payload: bytes) -> None:
@@ -90,7 +108,7 @@ class RedisBroker:
         self._asking = asyncio.Event()
         self._queue: deque[tuple[str, bytes]] = deque(maxlen=MAX_QUEUED)
         self._publishing = asyncio.Event()
-        self._canary = f"echo:canary:{os.urandom(8).hex()}"
+        self._canary = _private_channel()
         self._heard_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.is_connected = False
@@ -191,14 +209,15 @@ class RedisBroker:
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
     """Run ``work`` again whenever it fails, logging that Redis went away once, not at every attempt."""
-    pause = 0.05
+    pause = FIRST_PAUSE_S
     while True:
         started = asyncio.get_running_loop().time()
         try:
             await work()
         except* AWAY as errors:
             if asyncio.get_running_loop().time() - started > SILENCE_S:
-                pause = 0.05
+                pause = FIRST_PAUSE_S
+            if pause == FIRST_PAUSE_S:
                 log.warning("redis_away", work=work.__name__, error=str(errors.exceptions[0]))
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -18,6 +18,7 @@ from .database import located, with_store
 from .options import Stop, configured
 
 FOREIGN_KEY_VIOLATION = "23503"
+LONGEST_NAME = 100
 
 
 @click.group()
@@ -33,8 +34,10 @@ def user() -> None:
 def add(settings: Settings, phone: str, name: str, wants_password: bool) -> None:
     """Add a user with a verified phone number and print the id."""
     number = _e164(phone)
+    if not 0 < len(name.strip()) <= LONGEST_NAME:
+        raise Stop(f"--name: 1 to {LONGEST_NAME} characters, please, got {len(name.strip())}")
     password_hash = _ask_password() if wants_password else users.NO_PASSWORD
-    added = asyncio.run(with_store(settings, lambda store: users.add(store, number, name, password_hash)))
+    added = asyncio.run(with_store(settings, lambda store: users.add(store, number, name.strip(), password_hash)))
     if added is None:
         raise Stop(f"{number} belongs to another user; choose another number")
     click.echo(added)
@@ -55,7 +58,10 @@ def session() -> None:
 @click.option("--days", type=click.IntRange(1, 3650), help="Days that it lasts; default: ECHO_SESSION_DAYS.")
 @configured()
 def issue(settings: Settings, user: str, device: str | None, platform: str, days: int | None) -> None:
-    """Open a session for USER and print its token: this once, it is stored nowhere."""
+    """Open a session for USER and print its token.
+
+    The token is shown this once: it is stored nowhere.
+    """
     token = tokens.new_session_token()
     lasts = days or settings.session_days
 
@@ -82,7 +88,10 @@ def list_(settings: Settings, user: str) -> None:
     async def work(store: Store) -> list[sessions.SessionListRow]:
         return await sessions.of_user(store, await _find(store, user))
 
-    for row in asyncio.run(with_store(settings, work)):
+    rows = asyncio.run(with_store(settings, work))
+    if not rows:
+        click.echo("no sessions", err=True)
+    for row in rows:
         device = f"{row.device_name or row.device_id} ({row.platform})"
         used = f"used {row.last_activity_at:%Y-%m-%d %H:%M}{f' from {row.ip_address}' if row.ip_address else ''}"
         click.echo(f"{row.id}  {device}  {used}, ends {row.expires_at:%Y-%m-%d}")
@@ -92,7 +101,7 @@ def list_(settings: Settings, user: str) -> None:
 @click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True, type=click.UUID)
 @configured()
 def revoke(settings: Settings, session_ids: tuple[UUID, ...]) -> None:
-    """End sessions: no more logins with them, and their open connections are closed."""
+    """End sessions and close their connections."""
     revoked = asyncio.run(with_store(settings, lambda store: sessions.revoke(store, session_ids)))
     for unknown in set(session_ids) - set(revoked):
         click.echo(f"{unknown}: no such session", err=True)
@@ -111,7 +120,10 @@ def demo() -> None:
 @click.option("--count", default=2, show_default=True, type=click.IntRange(min=1), help="How many.")
 @configured()
 def demo_users(settings: Settings, count: int) -> None:
-    """Create users, each with a session, and print them as JSON lines: user, name, phone, token."""
+    """Create users and print them with their tokens.
+
+    One JSON object a line: user, name, phone, token.
+    """
     named = located(settings)
     with click.progressbar(length=count, label=f"creating {count} users", file=sys.stderr) as bar:
 

@@ -4,7 +4,7 @@ import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 from msgspec.structs import replace
@@ -61,7 +61,18 @@ def psql(settings: Settings, arguments: tuple[str, ...]) -> None:
         if not settings.database_url and not accepts(url):
             raise Stop(not_running(settings))
         program = str(EmbeddedPostgres(settings.data_dir).program("psql"))
-    os.execv(program, ["psql", url, *arguments])  # noqa: S606
+    url, password = _without_password(url)
+    environ = os.environ | ({"PGPASSWORD": password} if password else {})
+    os.execve(program, ["psql", url, *arguments], environ)  # noqa: S606
+
+
+def _without_password(url: str) -> tuple[str, str]:
+    """Return the URL without its password, and the password: everybody on the machine may read a command line."""
+    parts = urlsplit(url)
+    who, _, where = parts.netloc.rpartition("@")
+    if not parts.password:
+        return url, ""
+    return parts._replace(netloc=f"{who.partition(':')[0]}@{where}").geturl(), unquote(parts.password)
 
 
 @click.command()

@@ -27,6 +27,8 @@ from .options import Stop, configured
 
 DEMO_USERS = 2
 WATCH_S = 0.5
+PATIENCE_S = 1.0
+"""A stop that takes longer says what it is at."""
 
 log = logs.get_logger(__name__)
 
@@ -96,7 +98,7 @@ async def _supervise(settings: Settings, people: list[DemoUser], servers: list[E
     supervisor = Supervisor(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(number, _stop, supervisor)
     watch = asyncio.create_task(_keep(servers))
     try:
         await supervisor.run(lambda: click.echo("\n".join(_welcome(settings, people))))
@@ -108,6 +110,13 @@ async def _supervise(settings: Settings, people: list[DemoUser], servers: list[E
         watch.cancel()
 
 
+def _stop(supervisor: Supervisor) -> None:
+    supervisor.stop()
+    asyncio.get_running_loop().call_later(
+        PATIENCE_S, click.echo, "stopping: clients are told to come back later; Ctrl-C stops at once", sys.stderr
+    )
+
+
 async def _keep(servers: list[EmbeddedServer]) -> None:
     """Start embedded servers anew when they end; the workers wait for them as for any other."""
     while servers:
@@ -117,6 +126,7 @@ async def _keep(servers: list[EmbeddedServer]) -> None:
                 log.error("embedded_server_ended", server=server.title)
                 try:
                     server.start()  # blocks; nothing else here is in a hurry
+                    log.info("embedded_server_restarted", server=server.title)
                 except EmbeddedError as error:
                     log.error("embedded_server_not_restarted", server=server.title, error=str(error))  # noqa: TRY400
 
@@ -143,17 +153,29 @@ def _welcome(settings: Settings, people: list[DemoUser]) -> list[str]:
             f"  users   {command} user add --phone +49… --name Alice",
             f"  tokens  {command} session issue +49…",
         ]
-    return [*lines, f"  rows    {command} psql", f"  health  curl http://{place}/healthz"]
+    folder = _folder(settings) if people else ""
+    return [*lines, f"  rows    {folder}{command} psql", f"  health  curl http://{place}/healthz"]
 
 
 def _chat(settings: Settings, place: str, people: list[DemoUser]) -> str:
     script = Path(echo_ws.__file__).parents[1] / "scripts/chat"
     if not script.exists():
         return f"curl --json '{{}}' -H 'Authorization: Bearer TOKEN' http://{place}/v1/conversation.list"
-    found = load(os.environ, None, {})
-    url = "" if (found.host, found.port) == (settings.host, settings.port) else f" --url ws://{place}/ws"
-    chat = f"{shlex.quote(os.path.relpath(script))}{url}"
+    plain = _elsewhere()
+    url = "" if (plain.host, plain.port) == (settings.host, settings.port) else f" --url ws://{place}/ws"
+    chat = f"{_folder(settings)}{shlex.quote(os.path.relpath(script))}{url}"
     return f"{chat} --as {people[0].name}, and in another terminal --as {people[-1].name}"
+
+
+def _folder(settings: Settings) -> str:
+    """Return what another terminal must be told for it to find our data."""
+    is_found = _elsewhere().data_dir == settings.data_dir
+    return "" if is_found else f"ECHO_DATA_DIR={shlex.quote(str(settings.data_dir))} "
+
+
+def _elsewhere() -> Settings:
+    """Return the settings of another terminal, in which nobody has set ours."""
+    return load({name: value for name, value in os.environ.items() if not name.startswith("ECHO_")}, None, {})
 
 
 def _command() -> str:

@@ -22,9 +22,6 @@ class Account(NamedTuple):
     def is_mine(self) -> bool:
         return self.uid == os.geteuid()
 
-    def owns(self, path: Path) -> bool:
-        return path.lstat().st_uid == self.uid
-
     def can_enter(self, folder: Path) -> bool:
         """Whether every folder from the root down to this one may be passed through."""
         return all(self._has_permission(step, 0o1) for step in (folder, *folder.parents))

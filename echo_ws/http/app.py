@@ -30,7 +30,7 @@ def app(
     metrics: Metrics,
     run_command: RunCommand,
     *,
-    max_body_bytes: int = 65536,
+    max_body_bytes: int,
 ) -> Starlette:
     async def healthz(_: Request) -> Response:
         return _json(await health())

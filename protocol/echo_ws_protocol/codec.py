@@ -39,9 +39,9 @@ EVENTS: dict[str, type[Event]] = {
 }
 """Every event by its ``op``."""
 
-AnyCommand: TypeAlias = Union[(*COMMANDS.values(),)]  # type: ignore[valid-type]
-AnyEvent: TypeAlias = Union[(*EVENTS.values(),)]  # type: ignore[valid-type]
-AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[valid-type]
+AnyCommand: TypeAlias = Union[(*COMMANDS.values(),)]  # type: ignore[valid-type]  # made of a table, for msgspec
+AnyEvent: TypeAlias = Union[(*EVENTS.values(),)]  # type: ignore[valid-type]  # made of a table, for msgspec
+AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[valid-type]  # made of a table, for msgspec
 
 
 class _Envelope(Struct):

@@ -49,4 +49,4 @@ async def _run(names: tuple[str, ...]) -> list[Figure]:
     return figures
 
 
-main()
+main(prog_name="scripts/bench")

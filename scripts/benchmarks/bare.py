@@ -18,7 +18,7 @@ class Socket(asyncio.Protocol):
 async def main(sockets: int, events: int, every_s: float, size: int, at_once: int) -> None:
     transports: list[asyncio.WriteTransport] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Socket(transports), "127.0.0.1", 0, backlog=sockets)  # type: ignore[arg-type]
+    server = await loop.create_server(lambda: Socket(transports), "127.0.0.1", 0, backlog=sockets)  # type: ignore[arg-type]  # any protocol will do
     print(server.sockets[0].getsockname()[1], flush=True)
     while len(transports) < sockets:  # noqa: ASYNC110  # a bench may look now and then
         await asyncio.sleep(0.01)

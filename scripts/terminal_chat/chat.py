@@ -114,6 +114,8 @@ class Chat:
         page = await self._ask(MessageHistory(conversation=self._here, before=before, limit=limit))
         if page and page.more:
             say("… /history shows what was before")
+        if page and before and not page.messages:
+            say("that is all, there is nothing before")
         if page:
             self._show(page.messages)
 
@@ -181,6 +183,10 @@ class Chat:
                 target, text = self._screen.pick(rest, mine=verb in {"edit", "delete"})
                 if target is None:
                     say("there is no such message on the screen; name one by its number, as in /reply #3 yes")
+                elif "react" in verb and text.isascii():
+                    say(f"/{verb} wants an emoji, as in /{verb} 👍 or /{verb} #3 👍")
+                elif not text and verb != "delete":
+                    say(f"/{verb} wants a text, as in /{verb} yes or /{verb} #3 yes")
                 else:
                     await self._act(verb, target.message, text)
             case _:

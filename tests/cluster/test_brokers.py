@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 
 import pytest
+import redis
+from structlog.testing import capture_logs
 
 from echo_ws.broker import Broker, MemoryBroker, RedisBroker
 from echo_ws.broker.memory import Bus
+from echo_ws.broker.redis import RedisUnavailable, check
 from echo_ws.embedded import EmbeddedRedis
 from tests.support.waiting import until
 
@@ -155,3 +158,53 @@ async def test_a_broker_closes_at_any_moment(redis_url: str, turns: int) -> None
         await broker.close()
 
     assert not broker.is_connected
+
+
+@pytest.mark.parametrize("forbidden", ["-eval", "-publish", "-subscribe", "-unsubscribe", "-info", "resetchannels"])
+async def test_a_redis_that_forbids_what_a_broker_does_is_refused_before_the_start(
+    own_redis: EmbeddedRedis, forbidden: str
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as superuser:
+        superuser.execute_command("ACL", "SETUSER", "echo", "on", ">secret", "&echo:*", "+@all", forbidden)
+
+    with pytest.raises(RedisUnavailable, match="Redis refuses"):
+        await check(own_redis.url.replace("unix://", "unix://echo:secret@"))
+
+
+async def test_a_redis_that_is_away_or_refuses_is_logged_with_its_reason_at_the_first_attempt(
+    own_redis: EmbeddedRedis,
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as superuser:
+        superuser.execute_command("ACL", "SETUSER", "echo", "on", ">secret", "&echo:*", "+@all", "-eval")
+    broker = RedisBroker(own_redis.url.replace("unix://", "unix://echo:secret@"))
+
+    with capture_logs() as logged:
+        await broker.start(lambda *_: None, lambda *_: None)
+
+        async def is_logged() -> bool:
+            return any("'eval'" in line["error"] for line in logged)
+
+        await until(is_logged)
+    await broker.close()
+
+
+async def test_a_redis_that_is_too_old_is_refused() -> None:
+    server = await asyncio.start_server(redis_6, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async with server:
+        with pytest.raises(RedisUnavailable, match=r"Redis 6\.2\.7 is too old: version 7 or later is needed"):
+            await check(f"redis://127.0.0.1:{port}")
+
+
+async def redis_6(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the few commands that come before the version is known."""
+    version = b"redis_version:6.2.7\r\n"
+    answers = {b"HELLO": b"%1\r\n+proto\r\n:3\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(version), version)}
+    while line := await reader.readline():
+        words = []
+        for _ in range(int(line[1:])):
+            length = int((await reader.readline())[1:])
+            words.append((await reader.readexactly(length + 2))[:-2])
+        writer.write(answers.get(words[0].upper(), b"+OK\r\n"))
+    writer.close()

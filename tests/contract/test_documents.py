@@ -6,17 +6,21 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import asyncpg
 import click
 import pytest
+import redis
 import yaml
 
 from echo_ws import config, metrics
+from echo_ws.broker import RedisBroker
+from echo_ws.broker.redis import check, publish_once
 from echo_ws.cli import main
+from echo_ws.embedded import EmbeddedRedis
 from tests.support.world import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +42,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS)
 
 
 def without_blocks(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def spans(document: str) -> list[str]:
@@ -210,6 +214,34 @@ async def test_the_statement_shown_to_end_all_sessions_does_so_in_any_time_zone(
     open_ = await connection.fetchval("SELECT count(*) FROM auth.sessions WHERE expires_at > now() AT TIME ZONE 'UTC'")
     assert 0 == open_
     await connection.close()
+
+
+async def test_workers_hear_each_other_with_the_rights_in_redis_that_operators_are_told_to_give(
+    own_redis: EmbeddedRedis,
+) -> None:
+    (rule,) = [span for span in spans("docs/operating.md") if span.startswith("ACL SETUSER ")]
+    heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+    in_force: asyncio.Queue[Iterable[str]] = asyncio.Queue()
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as superuser:
+        superuser.execute_command(*rule.split())
+        url = own_redis.url.replace("unix://", "unix://echo:secret@")
+
+        await check(url)
+        broker = RedisBroker(url)
+        await broker.start(lambda *what: heard.put_nowait(what), in_force.put_nowait)
+        for channel in ("echo:c:1", "echo:c:2"):
+            broker.subscribe(channel)
+        async with asyncio.timeout(10):
+            while "echo:c:2" not in await in_force.get():
+                pass
+            broker.publish("echo:c:1", b"live")
+            assert ("echo:c:1", b"live") == await heard.get()
+            broker.unsubscribe("echo:c:1")
+            await publish_once(url, "echo:c:2", b"from the command line")
+            assert ("echo:c:2", b"from the command line") == await heard.get()
+        await broker.close()
+
+        assert [] == superuser.acl_log()
 
 
 async def test_the_first_conversation_of_the_readme_works_when_pasted(

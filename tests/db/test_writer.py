@@ -252,6 +252,17 @@ async def test_what_waits_when_the_writer_closes_is_answered(desk: Desk, author:
     assert all(isinstance(row, EchoError) and row.outcome != "rejected" for row in rows)
 
 
+async def test_what_nobody_foresaw_costs_one_batch_its_verdict_and_not_the_lane_its_life(
+    desk: Desk, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await desk.writer()
+    with monkeypatch.context() as broken:
+        broken.setattr("echo_ws.writer.messages.send", lambda *_, **__: 1 / 0)
+        assert ["Unknown", "Unknown"] == seqs(await sent(writer, author.new(), author.new()))
+
+    assert [1] == seqs(await sent(writer, author.new()))
+
+
 async def test_a_reply_and_what_it_replies_to_may_come_in_one_breath(writer: Writer, author: Author) -> None:
     question = author.new("tea?")
     answer = author.new("yes", reply_to=question.id)

@@ -1,6 +1,9 @@
 """The commands that work on the database, on a real one."""
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +87,32 @@ def test_a_number_has_one_user(run: Run, user: str) -> None:
     assert "belongs to another user" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["", " ", "A" * 101])
+def test_a_user_has_a_name_that_fits(run: Run, query: Query, name: str) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", name)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("echo-ws: --name: 1 to 100 characters")
+    assert query("SELECT count(*) FROM auth.users") == 0
+
+
+def test_psql_gets_the_password_where_others_do_not_see_it(tmp_path: Path) -> None:
+    program = tmp_path / "psql"
+    program.write_text('#!/bin/sh\necho "$@"\necho "$PGPASSWORD"\n')
+    program.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ECHO_DATABASE_URL": "postgresql://ann:s%40fe@db:5433/echo"}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "echo_ws.cli", "psql", "-c", "TABLE t"],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == "postgresql://ann@db:5433/echo -c TABLE t\ns@fe\n"
+
+
 @pytest.mark.parametrize("by", ["id", "phone"])
 def test_the_token_of_a_new_session_is_shown_and_only_its_digest_stored(
     run: Run, query: Query, user: str, by: str
@@ -105,11 +134,13 @@ def test_there_is_no_session_for_nobody(run: Run, who: str) -> None:
 
 
 def test_a_revoked_session_is_gone(run: Run, query: Query, user: str) -> None:
+    none = run("session", "list", user)
     run("session", "issue", user)
     session = str(query("SELECT id FROM auth.sessions"))
 
     first, second = run("session", "revoke", session), run("session", "revoke", session)
 
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no sessions\n")
     assert query("SELECT count(*) FROM auth.sessions") == 0
     assert (first.exit_code, first.stdout) == (0, "1 revoked\n")
     assert (second.exit_code, second.stdout) == (1, "0 revoked\n")

@@ -504,7 +504,7 @@ async def test_a_session_that_comes_too_late_is_not_counted(echo: Echo) -> None:
         raw.writer.transport.abort()
         gone = await echo.next_gone()
 
-    gone.authenticated(object())  # type: ignore[arg-type]
+    gone.authenticated(object())  # type: ignore[arg-type]  # any session will do
 
     assert echo.listener.commons.admission.unauthenticated == 0
 

@@ -115,6 +115,38 @@ async def test_without_a_good_token_nothing_is_done(wrong: str | None, worker: W
     assert "bearer" == answer.headers["www-authenticate"]
 
 
+async def test_a_command_may_be_as_large_as_the_settings_say(people: World, token: str) -> None:
+    small = await people.worker(max_frame_bytes=1024)
+
+    answer = await post(small, token, "message.history", conversation="x" * 1024)
+
+    assert (413, "a command has at most 1,024 bytes") == (answer.status, answer.json["error"]["message"])
+
+
+async def test_what_is_refused_before_its_handler_is_counted(people: World, token: str) -> None:
+    worker = await people.worker()
+
+    await post(worker, "nonsense", "conversation.list")
+    await post(worker, token, "conversation.lost")
+
+    page = worker.server.metrics.render().decode()
+    assert 'echo_commands_total{op="conversation.list",outcome="unauthenticated"} 1.0' in page
+    assert 'echo_commands_total{op="none",outcome="unknown_op"} 1.0' in page
+
+
+async def test_commands_and_batches_are_timed_finer_than_in_milliseconds(
+    direct: UUID, people: World, token: str
+) -> None:
+    worker = await people.worker()
+
+    await post(worker, token, "message.send", conversation=direct, message=uuid7(), content="hi")
+
+    page = worker.server.metrics.render().decode()
+    for name in ('echo_command_seconds_sum{op="message.send"}', "echo_batch_seconds_sum"):
+        milliseconds = float(page.partition(f"\n{name} ")[2].partition("\n")[0]) * 1000
+        assert abs(milliseconds - round(milliseconds)) > 1e-6
+
+
 async def test_a_revoked_session_is_refused_from_the_next_request_on(
     worker: Worker, token: str, people: World, bob: Client, db: Sql
 ) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -92,6 +93,14 @@ def test_a_stranger_starts_it_tries_it_stops_it_and_starts_it_again(data_dir: Pa
     first = Server(**here)
     running.append(first)
     rows = command("psql", "-Atc", "SELECT count(*) FROM auth.sessions", **here)
+    shown = first.welcome[3].removeprefix("  rows ")
+    elsewhere = subprocess.run(
+        ["sh", "-c", f"{shown} -Atc 'SELECT count(*) FROM auth.users'"],
+        env=_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     health = command("healthcheck", **here, ECHO_PORT=str(first.port))
     people = [json.loads(line) for line in tokens.read_text().splitlines()]
     page = first.get("/metrics")[1].decode()
@@ -99,7 +108,8 @@ def test_a_stranger_starts_it_tries_it_stops_it_and_starts_it_again(data_dir: Pa
 
     assert f"serves ws://127.0.0.1:{first.port}/ws (2 workers" in first.welcome[0]
     assert str(tokens) in first.welcome[1]
-    assert "Alice" in first.welcome[2]
+    assert re.search(rf"ECHO_DATA_DIR={data_dir} .*scripts/chat --url ws://\S+ --as Alice", first.welcome[2])
+    assert (elsewhere.stdout, elsewhere.stderr) == ("2\n", "")
     assert (rows.stdout, rows.stderr) == ("2\n", "")
     assert (health.stdout, health.returncode) == ("ready\n", 0)
     assert [person["name"] for person in people] == ["Alice", "Bob"]
@@ -219,3 +229,15 @@ def test_servers_of_ours_are_used(database: str, redis_url: str, running: list[S
     assert json.loads(server.get("/healthz")[1])["postgres"]["is_reachable"]
     assert "user add" in server.welcome[1]
     assert server.stop()[0] == 0
+
+
+def test_a_stop_that_takes_a_while_says_why(database: str, redis_url: str, running: list[Server]) -> None:
+    server = Server(ECHO_DATABASE_URL=database, ECHO_REDIS_URL=redis_url)
+    running.append(server)
+
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"POST /v1/conversation.list HTTP/1.1\r\nAuthorization: Bearer me\r\nContent-Length: 9\r\n\r\n")
+        server.get("/readyz")  # so the one before is at work
+        code, errors = server.stop()
+
+    assert (code, errors) == (0, "stopping: clients are told to come back later; Ctrl-C stops at once\n")

@@ -94,6 +94,25 @@ async def test_two_people_talk_one_of_them_in_the_terminal(
     assert ("and you?", reacted.message) == (reply.content, reply.reply_to)
 
 
+async def test_what_cannot_be_done_is_said_in_words(
+    direct: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    await alice.call(MessageSend(conversation=direct, message=uuid7(), content="hi"))
+
+    async with chat(
+        *("--url", worker.url, "--token", await people.token(bob.user), "--with", str(direct)), data_dir=tmp_path
+    ) as terminal:
+        await terminal.until("#1 Alice  hi")
+        terminal.type("/react yes\n/unreact\n/reply #1\n/reply #7 what?\n/history\n/dance\n")
+
+        await terminal.until("/react wants an emoji")
+        await terminal.until("/unreact wants an emoji")
+        await terminal.until("/reply wants a text")
+        await terminal.until("there is no such message on the screen")
+        await terminal.until("nothing before")
+        await terminal.until("there is no /dance")
+
+
 async def test_demo_users_are_known_by_name_and_a_first_chat_opens_the_conversation(
     people: World, worker: Worker, tmp_path: Path
 ) -> None:
