@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
         "_holds",
         "_is_admitted",
         "_is_behind",
+        "_is_parting",
         "_is_text",
         "_nuisance",
         "_outbox",
@@ -192,6 +193,7 @@ class Connection(asyncio.Protocol):
         self._holds = 0
         self._clogged_at = 0.0
         self._is_behind = False
+        self._is_parting = False
         self._states: dict[object, bytes] | None = None
 
     def start(self) -> None:
@@ -346,8 +348,13 @@ class Connection(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
+    def stop_reading(self) -> None:
+        """Read nothing more: the end is near."""
+        self.pause_reading()
+        self._is_parting = True
+
     def resume_reading(self) -> None:
-        if not self._paused or self._clogged_at:
+        if not self._paused or self._clogged_at or self._is_parting:
             return
         self._paused = False
         self.last_seen = self._commons.heartbeat.time()  # what it said meanwhile was not read

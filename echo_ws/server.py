@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,8 @@ COME_BACK_MS = 1000
 CATCH_UPS = 4
 """Clients that are told at the same time what they missed."""
 _CLOSE_CODES = frozenset({*CloseCode, 1005, 1006})
-MAX_COME_BACK_MS = 5000
+COME_BACK_WITHIN_MS = 5000
+"""Milliseconds over which those who are sent away come back, each at a time of its own."""
 
 
 class Server:
@@ -108,22 +109,31 @@ class Server:
         self.is_ready = True
 
     async def drain(self) -> None:
-        """Take no more connections, finish what is at work, tell everybody when to come back, and stop."""
+        """Take no more connections, tell everybody when to come back, and part with them, a slice at a time."""
         self.is_ready = False
         self._listener.close()
+        deadline = asyncio.get_running_loop().time() + self.settings.drain_s
         people = list(self._connections)
         random.shuffle(people)
-        slice_size = max(1, round(len(people) * DRAIN_STEP_S / max(self.settings.drain_s / 2, DRAIN_STEP_S)))
-        for connection in people:
-            connection.send(Bye(after_ms=random.randrange(MAX_COME_BACK_MS)))  # noqa: S311
-        await self._finish_commands()
-        for start in range(0, len(people), slice_size):
-            for connection in people[start : start + slice_size]:
-                reason = f'{{"retry_after_ms":{random.randrange(MAX_COME_BACK_MS)}}}'  # noqa: S311
-                connection.close(CloseCode.DRAIN, reason)
+        slots_ms = {person: COME_BACK_WITHIN_MS * place // len(people) for place, person in enumerate(people)}
+        for person, after_ms in slots_ms.items():
+            person.send(Bye(after_ms=after_ms))
+        size = max(1, round(len(people) * DRAIN_STEP_S / max(self.settings.drain_s / 2, DRAIN_STEP_S)))
+        for start in range(0, len(people), size):
+            await self._part(people[start : start + size], slots_ms, deadline)
             await asyncio.sleep(DRAIN_STEP_S)
         await self._listener.finish(2)
         await self._stop()
+
+    async def _part(self, people: Sequence[Connection], slots_ms: Mapping[Connection, int], deadline: float) -> None:
+        """Finish the commands at work, take no others, and close."""
+        for person in people:
+            person.stop_reading()
+        loop = asyncio.get_running_loop()
+        while any(p.session and p.session.in_flight for p in people) and loop.time() < deadline:  # noqa: ASYNC110  # once in a life
+            await asyncio.sleep(0.01)
+        for person in people:
+            person.close(CloseCode.DRAIN, f'{{"retry_after_ms":{slots_ms[person]}}}')
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -132,13 +142,6 @@ class Server:
         await self.writer.close()
         await self.feed.close()
         await asyncio.gather(self.store.close(), self._lanes.close())
-
-    async def _finish_commands(self) -> None:
-        """Wait for the commands at work, half the time there is to drain at most."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.drain_s / 2
-        while any(c.session and c.session.in_flight for c in self._connections) and loop.time() < deadline:  # noqa: ASYNC110  # once in a worker's life
-            await asyncio.sleep(0.01)
 
     # -- the service of connections
 

@@ -1,0 +1,79 @@
+"""A worker that stops: what is at work is finished, everybody is told when to come back, and nobody else is let in."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from echo_ws_protocol.ids import uuid7
+from tests.support.doors import Line, line
+from tests.support.other_service import Sql
+from tests.support.waiting import until
+from tests.support.world import Worker, World
+
+
+@pytest.fixture
+async def leaving(people: World) -> Worker:
+    """Return a worker that the test drains itself."""
+    return await people.worker(drain_s=2)
+
+
+async def closed(one: Line) -> tuple[int, Any]:
+    """Return the code with which the server closes, and the reason as JSON."""
+    with pytest.raises(ConnectionClosed) as caught:
+        await one.hear("nothing more")
+    assert caught.value.rcvd
+    return caught.value.rcvd.code, json.loads(caught.value.rcvd.reason)
+
+
+async def test_each_is_told_another_time_to_come_back(people: World, leaving: Worker) -> None:
+    async with AsyncExitStack() as stack:
+        token = await people.token(await people.user())
+        lines = [await stack.enter_async_context(line(leaving, token)) for _ in range(5)]
+        for one in lines:
+            await one.hear("hello")
+
+        draining = asyncio.create_task(leaving.server.drain())
+        told = [(await one.hear("bye"))["after_ms"] for one in lines]
+        closes = [await closed(one) for one in lines]
+        await draining
+
+    assert [0, 1000, 2000, 3000, 4000] == sorted(told)
+    assert [(4000, {"retry_after_ms": after_ms}) for after_ms in told] == closes
+
+
+async def test_a_send_at_work_is_answered_before_the_connection_closes(people: World, leaving: Worker, db: Sql) -> None:
+    alice = await people.user()
+    room = await people.room("group", alice)
+    async with line(leaving, await people.token(alice)) as sender:
+        await sender.hear("hello")
+        async with db.transaction():
+            await db.execute("SELECT FROM messages.heads WHERE conversation_id = $1 FOR UPDATE", room)
+            message = {"conversation": str(room), "message": str(uuid7()), "content": "last words"}
+            await sender.say({"op": "message.send", "id": 1, **message})
+
+            async def is_at_work() -> bool:
+                return leaving.server.writer.waiting > 0
+
+            await until(is_at_work)
+            draining = asyncio.create_task(leaving.server.drain())
+            await sender.hear("bye")
+
+        assert 1 == (await sender.hear("reply"))["ok"]["seq"]
+        assert 4000 == (await closed(sender))[0]
+        await draining
+
+
+async def test_nobody_else_is_let_in_and_the_worker_is_not_ready(people: World, leaving: Worker) -> None:
+    async with line(leaving, await people.token(await people.user())) as somebody:
+        await somebody.hear("hello")
+        draining = asyncio.create_task(leaving.server.drain())
+        await somebody.hear("bye")
+
+        assert not leaving.server.is_ready
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await asyncio.open_connection("127.0.0.1", leaving.port)
+        await draining
