@@ -135,9 +135,10 @@ class Follower:
     def _move_oneself(self, event: Membership, asked: AbstractSet[UUID] = frozenset()) -> list[Event]:
         """Begin or end a conversation. One that was ``asked`` for goes on: its answer says what was between."""
         conversation, place = event.conversation, self.position.conversations.get(event.conversation)
-        if event.left and place is not None:
+        is_over = event.left or not event.since
+        if is_over and place is not None:
             return [event, self._reset(conversation, 0)]
-        if not event.left and event.since > (place or 0) and (place is None or conversation not in asked):
+        if not is_over and event.since > (place or 0) and (place is None or conversation not in asked):
             return [event, self._reset(conversation, event.since)]
         return [event]
 

@@ -450,7 +450,7 @@ export interface Membership {
   role: Role;
   silenced?: boolean;
   left?: boolean;
-  /** The conversation's `rev` above which you are told its changes, if you did not have it before. */
+  /** The conversation's `rev` above which you are told its changes. 0: you left, or it was deleted. */
   since?: Rev;
 }
 

@@ -96,7 +96,7 @@ class Membership(Event, frozen=True, tag="membership"):
     silenced: bool = False
     left: bool = False
     since: Rev = 0
-    """The conversation's ``rev`` above which you are told its changes, if you did not have it before."""
+    """The conversation's ``rev`` above which you are told its changes. 0: you left, or it was deleted."""
 
 
 class Receipt(Event, frozen=True, tag="receipt"):

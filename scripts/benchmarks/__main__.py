@@ -16,9 +16,15 @@ from .fan_out import fan_out
 from .idle import idle
 from .report import Figure, table
 from .stage import Stage, stage
+from .storm import storm
 from .writes import writes
 
-BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {"idle": idle, "fan-out": fan_out, "writes": writes}
+BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
+    "idle": idle,
+    "fan-out": fan_out,
+    "writes": writes,
+    "storm": storm,
+}
 
 
 @click.command()
@@ -27,8 +33,9 @@ BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {"idle": idle, 
 def main(names: tuple[str, ...], json_file: Path | None) -> None:
     """Measure memory and speed of a real server on this machine, at durable settings; all benches by default.
 
-    Benches: idle (memory of a connection), fan-out (CPU of a delivery), writes (persisted messages a second).
-    Every promise is a ratio against a floor measured in the same run. Takes about two minutes; leave the machine alone.
+    Benches: idle (memory of a connection), fan-out (CPU of a delivery), writes (persisted messages a second), storm
+    (everybody comes back at once). Every promise is a ratio against a floor measured in the same run, or a time that
+    users are promised. Takes about four minutes; leave the machine alone.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

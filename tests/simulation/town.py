@@ -205,7 +205,14 @@ class Town:
         chance = self.weather.chance
         self.weather.loss, self.weather.failures = 0.1, 0.02
         deeds = [*[self._send] * 8, *[self._edit] * 3, self._erase, *[self._come_or_go] * 3, self._open_or_close]
-        mishaps = [*[self._reconnect] * 6, self._doze, self._wake, self._cut_broker, self._mend_broker, self._crash]
+        mishaps = [
+            *[self._reconnect] * 6,
+            *[self._doze] * 3,
+            self._wake,
+            self._cut_broker,
+            self._mend_broker,
+            self._crash,
+        ]
         for _ in range(actions):
             await asyncio.sleep(chance.expovariate(chance.choice((1, 20, 200))))
             await chance.choice(chance.choices((deeds, mishaps), (3, 1))[0])()
