@@ -13,7 +13,7 @@ _SHORT, _MIDDLE = 126, 1 << 16
 class Lean(asyncio.Protocol):
     """One connection. Frames are whole, as echo_ws sends them; pings are answered."""
 
-    __slots__ = ("_buffer", "_on_frame", "_token", "index", "opened", "transport")
+    __slots__ = ("_buffer", "_on_frame", "_token", "index", "lost", "opened", "transport")
 
     def __init__(self, token: str, on_frame: OnFrame, index: int = 0) -> None:
         self._token = token
@@ -21,6 +21,8 @@ class Lean(asyncio.Protocol):
         self._buffer = b""
         self.index = index
         self.opened = asyncio.get_running_loop().create_future()
+        self.lost: Callable[[], None] = lambda: None
+        """Called when the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -29,6 +31,11 @@ class Lean(asyncio.Protocol):
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             b"Authorization: Bearer " + self._token.encode() + b"\r\n\r\n"
         )
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionError("the connection was lost"))
+        self.lost()
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 import time
 import uuid
@@ -34,32 +35,43 @@ class Client:
 
     async def come(self) -> None:
         """Connect, as often as the server says to try again later, and ask."""
-        self._back = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
         while True:
+            self._back = loop.create_future()
             try:
                 self._lean = await connect(self._stage.port, self._token, self._hear)
+                self._lean.lost = self._lost
+                await self._back
             except ConnectionError as refused:
                 found = re.search(r"(?i)retry-after: (\d+)", str(refused))
-                await asyncio.sleep(float(found[1]) if found else 0.5)
+                await asyncio.sleep(float(found[1]) if found else random.uniform(0.5, 1.5))
             else:
-                break
-        await self._back
+                return
 
     def go(self) -> None:
         self._lean.transport.abort()
 
+    def _lost(self) -> None:
+        if not self._back.done():
+            self._back.set_exception(ConnectionError("sent away"))
+
     def _hear(self, lean: Lean, payload: bytes) -> None:
         frame = json.loads(payload)
         if frame["op"] == "hello":
-            cursors = {self._conversation: self._rev} if self._epoch else {}
-            command = {"op": "session.resume", "id": 1, "epoch": self._epoch, "rev": 1, "conversations": cursors}
-            lean.send(json.dumps(command).encode())
+            self._ask(lean)
+        elif frame["op"] == "reply" and "error" in frame:
+            asyncio.get_running_loop().call_later(frame["error"]["retry_after_ms"] / 1000, self._ask, lean)
         elif frame["op"] == "reply":
             answer = frame["ok"]
             for changes in answer.get("conversations", ()):
                 self._rev = changes["rev"]
             self._epoch = answer["epoch"]
             self._back.set_result(None)
+
+    def _ask(self, lean: Lean) -> None:
+        cursors = {self._conversation: self._rev} if self._epoch else {}
+        command = {"op": "session.resume", "id": 1, "epoch": self._epoch, "rev": 1, "conversations": cursors}
+        lean.send(json.dumps(command).encode())
 
 
 class Talkers:
