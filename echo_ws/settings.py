@@ -89,7 +89,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_connections: Annotated[Count, Meta(description="WebSocket connections per worker.")] = 10_000
     max_unauthenticated: Annotated[Count, Meta(description="Of them without a session, per worker.")] = 512
     send_buffer_bytes: Annotated[
-        int, Meta(ge=65536, description="Bytes waiting for a client that does not read, before it is cut off.")
+        int,
+        Meta(
+            ge=65536,
+            description="Bytes that may wait for a client; it is told less from half of them on, and cut off at all of them.",
+        ),
     ] = 1_048_576
     max_in_flight: Annotated[
         Count, Meta(description="Commands of one connection at work at once; then it is not read from.")
