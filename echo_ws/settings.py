@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=65536,
-            description="Bytes that may wait for a client; it is told less from half of them on, and cut off at all of them.",
+            description="Bytes that may wait for a client. From half of them on it is told less; then it is cut off.",
         ),
     ] = 1_048_576
     max_in_flight: Annotated[
