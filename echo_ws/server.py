@@ -4,6 +4,8 @@ import asyncio
 import random
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,7 @@ from .feed import Feed
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
+from .logs import get_logger
 from .metrics import Metrics, sample
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
@@ -33,6 +36,8 @@ from .settings import Settings
 from .writer import Writer
 
 __all__ = ["Server", "handlers"]
+
+log = get_logger(__name__)
 
 DRAIN_STEP_S = 0.1
 COME_BACK_MS = 1000
@@ -96,6 +101,7 @@ class Server:
         await self.feed.start()
         self.writer.start()
         self._spawn(self.sessions.watch())
+        self._spawn(self._watch_epoch())
         self._spawn(sample(self.metrics))
         self.metrics.probes.append(self._probe)
         site = app(
@@ -134,6 +140,23 @@ class Server:
             await asyncio.sleep(0.01)
         for person in people:
             person.close(CloseCode.DRAIN, f'{{"retry_after_ms":{slots_ms[person]}}}')
+
+    async def _watch_epoch(self) -> None:
+        """Begin anew when the data did: after a restore, what clients and streams know of it means nothing."""
+        while True:
+            await asyncio.sleep(self.settings.revalidate_s)
+            with suppress(StoreError):  # next time
+                found = await epoch.current(self.store)
+                if found != self._epoch:
+                    self._begin_epoch(found)
+
+    def _begin_epoch(self, found: str) -> None:
+        log.warning("epoch_changed", before=self._epoch, now=found)
+        self._epoch = found
+        self._services = replace(self._services, epoch=found)
+        for person in tuple(self._connections):
+            self.feed.detach(person)
+            person.close(CloseCode.DRAIN, f'{{"retry_after_ms":{random.randrange(COME_BACK_WITHIN_MS)}}}')  # noqa: S311
 
     async def _stop(self) -> None:
         for task in self._tasks:

@@ -8,6 +8,7 @@ import pytest
 from echo_ws.client import Client, Position, Reset
 from echo_ws.handlers.sessions import PAGE, TOO_FAR, WHOLE, WHOLE_BYTES
 from echo_ws.position import Follower
+from echo_ws_db import epoch
 from echo_ws_db.changes import SQL
 from echo_ws_protocol.codec import JSON
 from echo_ws_protocol.commands import (
@@ -18,7 +19,7 @@ from echo_ws_protocol.commands import (
     ReactionSet,
     SessionResume,
 )
-from echo_ws_protocol.events import Event, Member, Membership, Message, Receipt
+from echo_ws_protocol.events import Event, Hello, Member, Membership, Message, Receipt
 from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import ConversationChanges, Resumed
 from tests.support import other_service
@@ -371,6 +372,22 @@ async def test_too_much_that_was_missed_comes_as_a_reset(
 
     assert Reset(conversation=direct, rev=TOO_FAR + 2) == reset
     assert "on it goes" == (await late.next(Message, lambda message: message.content == "on it goes")).content
+
+
+async def test_when_the_data_is_restored_every_client_begins_anew(world: World) -> None:
+    worker = await world.worker(revalidate_s=0.1)
+    alice = await world.person("Alice", worker, chance=lambda: 0.0)
+    group = await world.conversation("group", alice)
+    await say(alice, group)
+    before = alice.hello.epoch
+
+    after = await epoch.renew(world.store)
+    await alice.next(Hello, lambda hello: hello.epoch == after)
+
+    assert before != after
+    assert Reset(conversation=group, rev=2) == await alice.next(Reset, lambda reset: reset.rev > 1)
+    await say(alice, group, "and on")
+    assert "and on" == (await alice.next(Message, lambda message: message.seq == 2)).content
 
 
 async def test_an_answer_reads_what_is_committed_after_it_began_to_listen(
