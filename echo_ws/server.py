@@ -6,6 +6,7 @@ import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from msgspec import Raw
 
@@ -21,11 +22,12 @@ from . import __version__, handlers
 from .broker import Broker, open_broker
 from .connection import Connection
 from .dispatch import Context, Services, answer, explain
-from .errors import EchoError, Unauthenticated
+from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
+from .limits import Limits
 from .metrics import Metrics, sample
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
@@ -67,6 +69,7 @@ class Server:
             batch_size=settings.batch_size,
             tracked_members=settings.tracked_members,
         )
+        self._limits = Limits(settings)
         self._connections: set[Connection] = set()
         self.sessions = Sessions(store, settings, self._connections, loop.time)
         self._services = Services(
@@ -154,13 +157,18 @@ class Server:
     def received(self, connection: Connection, payload: bytes) -> None:
         try:
             command = connection.codec.decode_command(payload)
-            admit(connection.session, command, self._services.clock())
+            admit(connection.session, command, self._limits, self._services.clock())
         except BadFrame as bad:
             self.metrics.command("none", bad.failure.code, 0)
-            connection.send(Reply(bad.id, error=bad.failure))
-        except EchoError as error:
+            connection.reject(Reply(bad.id, error=bad.failure))
+        except RateLimited as error:
             self.metrics.command(op_of(command), error.code, 0)
             connection.send(Reply(command.id, error=error.failure()))
+            if error.is_last:
+                connection.close(CloseCode.RATE, f'{{"retry_after_ms":{error.retry_after_ms}}}')
+        except EchoError as error:  # not in this state of the connection
+            self.metrics.command(op_of(command), error.code, 0)
+            connection.reject(Reply(command.id, error=error.failure()))
         else:
             self._begin_command(connection, command)
 
@@ -232,10 +240,18 @@ class Server:
         await self.feed.attach(connection)
         if connection.is_closed:  # it went while the database was asked
             return
+        self._make_room(session.user)
         if reply:
             connection.send(reply)
         connection.send(self._hello(session))
         connection.resume_reading()
+
+    def _make_room(self, user: UUID) -> None:
+        """Close the oldest connections of a user who has more than he may."""
+        theirs = [c for c in self._hub.connections_of(user) if isinstance(c, Connection) and c.is_open]
+        most = self.settings.max_user_connections
+        for connection in theirs[:-most] if most else ():
+            connection.close(CloseCode.REPLACED, f"a newer connection took its place; a user may have {most}")
 
     def _hello(self, session: Session) -> Hello:
         return Hello(
@@ -259,7 +275,9 @@ class Server:
             return Reply(bad.id, error=bad.failure)
         try:
             session = await self.sessions.open(token, address, user_agent)
-            admit(session, command, self._services.clock())
+            now = self._services.clock()
+            session.allowance = self._limits.of_posts(session.user, now)
+            admit(session, command, self._limits, now)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
             failed = explain(error, op_of(command), self.metrics)
             self.metrics.command(op_of(command), failed.code, 0)
