@@ -309,6 +309,7 @@ class Server:
         gauge = self.metrics.gauge
         self.metrics.connections = len(self._connections)
         gauge("connections_unauthenticated", self._listener.commons.admission.unauthenticated)
+        gauge("memory_bytes", self._listener.commons.admission.memory_bytes)
         gauge("conversations", len(self._hub.topics))
         gauge("writer_queue", self.writer.waiting)
         gauge("redis_queue", self.broker.queued)
