@@ -71,6 +71,7 @@ class Server:
         )
         self._limits = Limits(settings)
         self._connections: set[Connection] = set()
+        self._of_user: dict[UUID, dict[Connection, None]] = {}
         self.sessions = Sessions(store, settings, self._connections, loop.time)
         self._services = Services(
             store, self.writer, self.feed, metrics, loop.time, database, asyncio.Semaphore(CATCH_UPS)
@@ -181,7 +182,14 @@ class Server:
         self.metrics.count("connections_closed", str(code))
         if connection in self._connections:
             self._connections.discard(connection)
+            self._forget(connection)
             self.feed.detach(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        theirs = self._of_user[connection.user]
+        del theirs[connection]
+        if not theirs:
+            del self._of_user[connection.user]
 
     def refused(self, status: int) -> None:
         self.metrics.count("connections_refused", str(status))
@@ -235,12 +243,15 @@ class Server:
     async def _let_in(self, connection: Connection, token: str, reply: Reply | None = None) -> None:
         """Attach first, say hello then: what is committed after hello is heard."""
         session = await self.sessions.open(token, connection.address, connection.user_agent)
+        if connection.is_closed:  # it went while the database was asked, and is not to be remembered
+            return
         connection.authenticated(session)
         self._connections.add(connection)
-        await self.feed.attach(connection)
-        if connection.is_closed:  # it went while the database was asked
-            return
+        self._of_user.setdefault(session.user, {})[connection] = None
         self._make_room(session.user)
+        await self.feed.attach(connection)
+        if connection.is_closed:
+            return
         if reply:
             connection.send(reply)
         connection.send(self._hello(session))
@@ -248,7 +259,7 @@ class Server:
 
     def _make_room(self, user: UUID) -> None:
         """Close the oldest connections of a user who has more than he may."""
-        theirs = [c for c in self._hub.connections_of(user) if isinstance(c, Connection) and c.is_open]
+        theirs = [connection for connection in self._of_user[user] if connection.is_open]
         most = self.settings.max_user_connections
         for connection in theirs[:-most] if most else ():
             connection.close(CloseCode.REPLACED, f"a newer connection took its place; a user may have {most}")
