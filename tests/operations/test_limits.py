@@ -10,11 +10,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from echo_ws.client import Client, Closed
+from echo_ws.settings import Settings
 from echo_ws_protocol.commands import ConversationList, MessageSend
 from echo_ws_protocol.events import Message
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import Line, line, post
-from tests.support.world import Worker, World
+from tests.support.world import UNLIMITED, Worker, World
+
+DEFAULTS = {name: getattr(Settings(), name) for name in UNLIMITED}
 
 
 def send(conversation: UUID, **fields: Any) -> dict[str, Any]:
@@ -26,6 +29,12 @@ def send(conversation: UUID, **fields: Any) -> dict[str, Any]:
         "content": "hi",
         **fields,
     }
+
+
+@pytest.fixture(scope="module")
+async def worker(town: World) -> Worker:
+    """Return a worker with the limits that are in force by default."""
+    return await town.worker(**DEFAULTS)
 
 
 @pytest.fixture
