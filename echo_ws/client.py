@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from echo_ws_protocol.codec import CODECS, COMMANDS, op_of
+from echo_ws_protocol.codec import BROKEN, CODECS, COMMANDS, op_of
 from echo_ws_protocol.commands import Command, SessionResume, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.events import Behind, Bye, Event, Hello
@@ -365,7 +365,7 @@ class Client:
     def _decode(self, frame: bytes) -> Reply | Event | None:
         try:
             return self._codec.decode_server_frame(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except BROKEN as error:
             log.warning("skipped a frame that is not %s: %s", self._codec.subprotocol, error)
             return None
 
