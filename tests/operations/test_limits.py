@@ -15,6 +15,7 @@ from echo_ws_protocol.commands import ConversationList, MessageSend
 from echo_ws_protocol.events import Message
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import Line, line, post
+from tests.support.sockets import TEXT, Raw
 from tests.support.world import UNLIMITED, Worker, World
 
 DEFAULTS = {name: getattr(Settings(), name) for name in UNLIMITED}
@@ -135,13 +136,17 @@ async def flood(script: Line, conversation: UUID) -> None:
 
 
 async def test_a_burst_of_the_client_arrives_whole_and_in_order(people: World) -> None:
-    """200 calls at once, five times as fast as in earnest."""
-    worker = await people.worker(sends_per_s=50, commands_per_s=150)
+    """100 calls at once and 100 one by one, at five times the pace that is allowed by default."""
+    worker = await people.worker(sends_per_s=50)
     alice, bob = await people.person("Alice", worker), await people.person("Bob", worker)
     conversation = await people.conversation("direct", alice, bob)
     sends = [MessageSend(conversation=conversation, message=uuid7(), content=str(number)) for number in range(200)]
 
-    sent = await asyncio.gather(*(alice.call(each) for each in sends))
+    calls = [asyncio.create_task(alice.call(each)) for each in sends[:100]]
+    for each in sends[100:]:  # these are made while those before are told to wait, come again, and are answered
+        await alice.call(ConversationList(limit=1))
+        calls.append(asyncio.create_task(alice.call(each)))
+    sent = await asyncio.gather(*calls)
 
     assert list(range(1, 201)) == [each.seq for each in sent]
     assert list(map(str, range(200))) == [(await bob.next(Message)).content for _ in range(200)]
@@ -204,6 +209,23 @@ async def test_one_connection_more_than_a_user_may_have_closes_the_oldest(people
     assert 4502 == replaced.value.code
     for device in (*devices[1:], somebody):
         await device.call(ConversationList())
+
+
+async def test_one_that_is_being_closed_takes_nobodys_place(people: World) -> None:
+    worker = await people.worker(max_user_connections=2)
+    user = await people.user()
+    oldest = await people.device(user, worker)
+    async with Raw.connect(worker.port) as raw:
+        await raw.upgrade(headers=[("Authorization", f"Bearer {await people.token(user)}")])
+        await raw.message()
+        raw.send(TEXT, b"\xff")
+        assert 1007 == await raw.closed_with()  # and does not answer
+
+        newest = await people.device(user, worker)
+        await newest.call(ConversationList())
+        await oldest.call(ConversationList(), retry=False)
+
+    assert 0 == counted(worker, 'echo_connections_closed_total{code="4502"}')
 
 
 async def test_of_many_that_come_at_once_as_many_stay_as_may(people: World) -> None:

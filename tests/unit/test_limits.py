@@ -239,6 +239,22 @@ def test_another_device_takes_what_one_waits_for_and_that_is_no_fault(limits: Li
     assert 12.9 < now - NOW < 60
 
 
+def test_who_finds_the_place_taken_that_was_promised_is_not_to_blame(limits: Limits, alice: Person) -> None:
+    """The same user's script sends by POST all that there is, and does not wait for anything."""
+    due = [NOW] * 100
+    for tick in range(1000):
+        now = NOW + tick / 50
+        limits.ask(ALICE, limits.of_posts(ALICE, now), MessageSend, now)
+        for at in [at for at in due if at <= now]:
+            due.remove(at)
+            wait = alice.ask(MessageSend, now)
+            assert not (wait and wait.is_last)
+            if wait:
+                due.append(now + wait.ms / 1000)
+
+    assert len(due) > 50
+
+
 def test_a_second_storm_is_judged_anew(alice: Person) -> None:
     """What nobody came back for does not count for ever, nor against what comes later."""
     for start in range(0, 600, 60):
