@@ -14,6 +14,7 @@ import copy
 import logging
 import random
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import count
@@ -27,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from echo_ws_protocol.codec import CODECS, COMMANDS, op_of
+from echo_ws_protocol.codec import BROKEN, CODECS, COMMANDS, op_of
 from echo_ws_protocol.commands import Command, SessionResume, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.events import Behind, Bye, Event, Hello
@@ -36,6 +37,7 @@ from echo_ws_protocol.replies import Failure, Reply, Resumed
 from .backoff import Backoff
 from .inbox import Inbox
 from .position import Follower, Position, Reset
+from .turns import Turns
 
 __all__ = ["Client", "Closed", "CommandFailed", "ConnectionLost", "Position", "Reset"]
 
@@ -113,6 +115,7 @@ class Client:
         self._inbox = Inbox(queue)
         self._requests = count(1)
         self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._follower = Follower(copy.deepcopy(position))
         self._questions: dict[int, SessionResume] = {}
         self._caught_up = asyncio.Event()
@@ -172,28 +175,38 @@ class Client:
         """Carry out ``command`` and return what its ``ok`` holds.
 
         Repeats it with the same content after a lost connection and after the outcomes ``retry`` and ``unknown``, until
-        ``timeout``; with ``retry=False`` these raise ``ConnectionLost`` and ``CommandFailed`` at once.
+        ``timeout``; with ``retry=False`` these raise ``ConnectionLost`` and ``CommandFailed`` at once. Where the server
+        limits the rate, calls of this kind wait for each other, so that they are carried out in the order of the calls.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         backoff = Backoff(self._chance)
+        op = op_of(command)
+        turns = self._turns[op]
+        place = turns.begin()
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
+                    await turns.come(place)
                     try:
                         return await self._ask(command)
                     except ConnectionLost:
                         if not retry:
                             raise
                     except CommandFailed as failed:
-                        pause = backoff.next((failed.retry_after_ms or 0) / 1000)
+                        pause = (failed.retry_after_ms or 0) / 1000
+                        if failed.code == ErrorCode.RATE_LIMITED:
+                            turns.take_turns()
+                        else:
+                            pause = backoff.next(pause)
                         if not retry or failed.outcome == "rejected" or loop.time() + pause >= deadline:
                             raise
                         await asyncio.sleep(pause)
         except TimeoutError:
-            op = op_of(command)
             full = "; the event queue is full, read events() or next()" if self._inbox.full else ""
             raise TimeoutError(f"no answer to {op} within {timeout:g} s, it may have been done{full}") from None
+        finally:
+            turns.end(place)
 
     async def next(
         self,
@@ -352,7 +365,7 @@ class Client:
     def _decode(self, frame: bytes) -> Reply | Event | None:
         try:
             return self._codec.decode_server_frame(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except BROKEN as error:
             log.warning("skipped a frame that is not %s: %s", self._codec.subprotocol, error)
             return None
 

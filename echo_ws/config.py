@@ -117,7 +117,7 @@ def _from_file(file: Path | None) -> list[tuple[str, object, str]]:
         table = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     for name in table:
         if name not in _FIELDS:
@@ -149,7 +149,7 @@ def _parse(name: str, text: str) -> object:
     if isinstance(_unwrap(_FIELDS[name].type), inspect.DictType):
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise ConfigError(f"{PREFIX}{name.upper()}: expected {_expected(name)}") from None
     return text
 

@@ -39,6 +39,7 @@ from echo_ws_protocol.replies import Failure, Reply
 from .frame import wire
 from .handshake import Head, Refusal
 from .heartbeat import NOWHERE, Heartbeat
+from .limits import Bucket, Rate, rate
 
 if TYPE_CHECKING:
     from .admission import Admission
@@ -58,7 +59,7 @@ _MAX_STATES: Final = 256
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 _MAX_FRAME_BYTES_UNAUTHENTICATED: Final = 4096
 _MAX_FRAGMENTS: Final = 64
-_NUISANCES_PER_S, _NUISANCE_S = 10, 5.05  # 50 at once; the rest is for rounding
+_CONTROL_FRAMES: Final = Rate(0.1, 5.0)
 _MAX_REASON_BYTES: Final = 123
 _PING: Final = b"\x89\x00"
 _CONTROL: Final = frozenset({Opcode.PING, Opcode.PONG})
@@ -128,15 +129,16 @@ class Connection(asyncio.Protocol):
     """See the rules on top. ``last_seen`` is the loop's time of the last bytes received."""
 
     __slots__ = (
+        "_bad",
         "_clogged_at",
         "_commons",
+        "_control",
         "_held",
         "_holds",
         "_is_admitted",
         "_is_behind",
         "_is_parting",
         "_is_text",
-        "_nuisance",
         "_outbox",
         "_parts",
         "_paused",
@@ -184,7 +186,8 @@ class Connection(asyncio.Protocol):
         self._ws = ServerProtocol(state=_OPEN, max_size=_MAX_FRAME_BYTES_UNAUTHENTICATED, logger=_websockets_log)
         self._state = _OPEN
         self._is_admitted = False
-        self._nuisance = 0.0
+        self._bad: Bucket | None = None
+        self._control: Bucket | None = None
         self._paused = False
         self._parts: list[bytes] | None = None
         self._is_text = False
@@ -216,6 +219,11 @@ class Connection(asyncio.Protocol):
         """Whose it is, once it has a session."""
         assert self.session
         return self.session.user
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written to; between open and closed lies the goodbye."""
+        return self._state is _OPEN
 
     @property
     def is_closed(self) -> bool:
@@ -264,6 +272,15 @@ class Connection(asyncio.Protocol):
         if self._holds:
             self._holds -= 1
             self.flush()
+
+    def reject(self, reply: Reply) -> None:
+        """Answer a message that is no command, or none now; more than so many a minute end the connection."""
+        limit = rate(self._commons.service.settings.bad_frames_per_min, seconds=60)
+        self._bad = self._bad or (Bucket(limit) if limit else None)
+        if self._bad and self._bad.wait_s(self.last_seen):
+            self._fail(CloseCode.POLICY_VIOLATION, "too many messages that are no commands")
+        else:
+            self.send(reply)
 
     def ping(self) -> None:
         if self._state is _OPEN:
@@ -418,7 +435,7 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in _CONTROL:
-            self._bear()
+            self._bear_control()
         elif frame.opcode is not Opcode.CLOSE:
             self._part(frame)
 
@@ -443,21 +460,18 @@ class Connection(asyncio.Protocol):
             self._fail(CloseCode.INVALID_TEXT, "a text message that is not UTF-8")
         elif self._is_text is not self.codec.is_text:
             kind = "text" if self.codec.is_text else "binary"
-            self.send(_failed(ErrorCode.WRONG_FRAME, f"{self.codec.subprotocol} is spoken here: send {kind} frames"))
-            self._bear()
+            self.reject(_failed(ErrorCode.WRONG_FRAME, f"{self.codec.subprotocol} is spoken here: send {kind} frames"))
         else:
             try:
                 self._commons.service.received(self, payload)
             except Exception as error:  # noqa: BLE001  # nothing may reach the loop
                 self._blame_service(error)
 
-    def _bear(self) -> None:
-        """Count a frame that is no command; more than so many a second over so many seconds end the connection."""
-        now = self.last_seen
-        self._nuisance = max(self._nuisance, now) + 1 / _NUISANCES_PER_S
-        if self._nuisance - now > _NUISANCE_S:
+    def _bear_control(self) -> None:
+        self._control = self._control or Bucket(_CONTROL_FRAMES)
+        if self._control.wait_s(self.last_seen):
             self._ws.writes.clear()  # pongs that nobody reads
-            self._fail(CloseCode.POLICY_VIOLATION, "too many frames that are no commands")
+            self._fail(CloseCode.POLICY_VIOLATION, "too many control frames")
 
     def _answer(self, writes: list[bytes]) -> None:
         """Send what the protocol wants sent: pongs, and the last words."""

@@ -60,6 +60,18 @@ class IdConflict(EchoError):
     code = ErrorCode.ID_CONFLICT
 
 
+class RateLimited(EchoError):
+    """Too many commands; send none of this kind before the time given."""
+
+    code = ErrorCode.RATE_LIMITED
+    outcome = "retry"
+
+    def __init__(self, *, retry_after_ms: int, is_last: bool = False) -> None:
+        super().__init__(retry_after_ms=retry_after_ms)
+        self.is_last = is_last
+        """Whether the client has been told so often enough."""
+
+
 class Busy(EchoError):
     """Not done; try again after the time given."""
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
-from msgspec import Struct, ValidationError, json
+from msgspec import Struct, json, msgpack
 
 from echo_ws_db.changes import ChangeRow, MembershipRow, MissedRow
 from echo_ws_db.messages import MessageRow
+from echo_ws_protocol.codec import BROKEN
 from echo_ws_protocol.events import Conversation, Member, Membership, Message
 from echo_ws_protocol.types import ConversationType, Role
 
@@ -33,7 +34,7 @@ class MessageBody(Struct):
     reply_to_id: UUID | None
     edited: bool
     deleted: bool
-    metadata: dict[str, object] | None
+    metadata: dict[str, Any] | None
     reactions: dict[str, int] | None
     created_at: datetime
 
@@ -84,9 +85,17 @@ def as_message(row: MessageRow | MessageBody) -> Message:
         reply_to=row.reply_to_id,
         edited=row.edited,
         deleted=row.deleted,
-        metadata=row.metadata,
+        metadata=_readable(row.metadata),
         reactions=row.reactions,
     )
+
+
+def _readable(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Leave out what another service stored and not all clients could read, such as an integer of 30 digits."""
+    try:
+        return metadata if not metadata or msgpack.encode(metadata) else None
+    except (OverflowError, RecursionError):
+        return None
 
 
 def as_conversation(row: ConversationBody) -> Conversation:
@@ -149,13 +158,17 @@ def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
     """Return the event of a row, if another service did not write what none can show: it must not block the others."""
     try:
         return from_body(kind, body)
-    except ValidationError as error:
+    except BROKEN as error:
         log.warning("change_not_told", kind=kind, error=str(error))
         return None
 
 
 def from_body(kind: str, body: bytes) -> Message | Conversation | Member:
-    """Return the event of a changed row, from its JSON."""
+    """Return the event of a changed row, from its JSON.
+
+    Raises:
+        BROKEN: no event can show it.
+    """
     match kind:
         case "message":
             return as_message(_MESSAGE.decode(body))

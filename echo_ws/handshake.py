@@ -130,7 +130,11 @@ def plain_address(text: str) -> str | None:
 
 
 def user_agent(head: Head) -> str:
-    text = (head.all("user-agent") or [""])[0]
+    return plain_agent((head.all("user-agent") or [""])[0])
+
+
+def plain_agent(text: str) -> str:
+    """Return a user agent as it may be kept and shown."""
     return "".join(filter(str.isprintable, text))[:_USER_AGENT_LENGTH]
 
 

@@ -64,6 +64,7 @@ GAUGES = {
     "redis_connected": Described("Workers connected to Redis"),
     "postgres_connections": Described("Connections to PostgreSQL open"),
     "postgres_connections_idle": Described("Of them unused"),
+    "memory_bytes": Described("Memory of the workers"),
     "loop_lag_recent_seconds": Described("The worst lateness of the last second, of the worst worker", merge="max"),
     "workers": Described("Workers that are alive"),
 }

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from msgspec import Raw
 
@@ -23,11 +24,12 @@ from . import __version__, handlers
 from .broker import Broker, open_broker
 from .connection import Connection
 from .dispatch import Context, Services, answer, explain
-from .errors import EchoError, Unauthenticated
+from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
+from .limits import Limits
 from .logs import get_logger
 from .metrics import Metrics, sample
 from .session import Session, admit
@@ -72,7 +74,9 @@ class Server:
             batch_size=settings.batch_size,
             tracked_members=settings.tracked_members,
         )
+        self._limits = Limits(settings)
         self._connections: set[Connection] = set()
+        self._of_user: dict[UUID, dict[Connection, None]] = {}
         self.sessions = Sessions(store, settings, self._connections, loop.time)
         self._services = Services(
             store, self.writer, self.feed, metrics, loop.time, database, asyncio.Semaphore(CATCH_UPS)
@@ -177,13 +181,18 @@ class Server:
     def received(self, connection: Connection, payload: bytes) -> None:
         try:
             command = connection.codec.decode_command(payload)
-            admit(connection.session, command, self._services.clock())
+            admit(connection.session, command, self._limits, self._services.clock())
         except BadFrame as bad:
             self.metrics.command("none", bad.failure.code, 0)
-            connection.send(Reply(bad.id, error=bad.failure))
-        except EchoError as error:
+            connection.reject(Reply(bad.id, error=bad.failure))
+        except RateLimited as error:
             self.metrics.command(op_of(command), error.code, 0)
             connection.send(Reply(command.id, error=error.failure()))
+            if error.is_last:
+                connection.close(CloseCode.RATE, f'{{"retry_after_ms":{error.retry_after_ms}}}')
+        except EchoError as error:  # not in this state of the connection
+            self.metrics.command(op_of(command), error.code, 0)
+            connection.reject(Reply(command.id, error=error.failure()))
         else:
             self._begin_command(connection, command)
 
@@ -196,7 +205,14 @@ class Server:
         self.metrics.count("connections_closed", str(code))
         if connection in self._connections:
             self._connections.discard(connection)
+            self._forget(connection)
             self.feed.detach(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        theirs = self._of_user[connection.user]
+        del theirs[connection]
+        if not theirs:
+            del self._of_user[connection.user]
 
     def refused(self, status: int) -> None:
         self.metrics.count("connections_refused", str(status))
@@ -250,15 +266,26 @@ class Server:
     async def _let_in(self, connection: Connection, token: str, reply: Reply | None = None) -> None:
         """Attach first, say hello then: what is committed after hello is heard."""
         session = await self.sessions.open(token, connection.address, connection.user_agent)
+        if connection.is_closed:  # it went while the database was asked, and is not to be remembered
+            return
         connection.authenticated(session)
         self._connections.add(connection)
+        self._of_user.setdefault(session.user, {})[connection] = None
+        self._make_room(session.user)
         await self.feed.attach(connection)
-        if connection.is_closed:  # it went while the database was asked
+        if connection.is_closed:
             return
         if reply:
             connection.send(reply)
         connection.send(self._hello(session))
         connection.resume_reading()
+
+    def _make_room(self, user: UUID) -> None:
+        """Close the oldest connections of a user who has more than he may."""
+        theirs = [connection for connection in self._of_user[user] if connection.is_open]
+        most = self.settings.max_user_connections
+        for connection in theirs[:-most] if most else ():
+            connection.close(CloseCode.REPLACED, f"a newer connection took its place; a user may have {most}")
 
     def _hello(self, session: Session) -> Hello:
         return Hello(
@@ -282,7 +309,9 @@ class Server:
             return Reply(bad.id, error=bad.failure)
         try:
             session = await self.sessions.open(token, address, user_agent)
-            admit(session, command, self._services.clock())
+            now = self._services.clock()
+            session.allowance = self._limits.of_posts(session.user, now)
+            admit(session, command, self._limits, now)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
             failed = explain(error, op_of(command), self.metrics)
             self.metrics.command(op_of(command), failed.code, 0)
@@ -314,6 +343,7 @@ class Server:
         gauge = self.metrics.gauge
         self.metrics.connections = len(self._connections)
         gauge("connections_unauthenticated", self._listener.commons.admission.unauthenticated)
+        gauge("memory_bytes", self._listener.commons.admission.memory_bytes)
         gauge("conversations", len(self._hub.topics))
         gauge("writer_queue", self.writer.waiting)
         gauge("redis_queue", self.broker.queued)

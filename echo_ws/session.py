@@ -5,7 +5,8 @@ from uuid import UUID
 
 from echo_ws_protocol.commands import Command, SessionStart, TypingSet
 
-from .errors import AlreadyAuthenticated, Unauthenticated
+from .errors import AlreadyAuthenticated, RateLimited, Unauthenticated
+from .limits import Allowance, Limits
 
 TYPING_EVERY_S = 2.0
 """Seconds between two ``typing.set`` in one conversation that the others are told of."""
@@ -17,12 +18,14 @@ MAX_TYPING_IN = 32
 class Session:
     """One connection's authenticated session; the clock is passed in, in seconds."""
 
-    __slots__ = ("_typed_at", "expires_at", "id", "in_flight", "touched_at", "used_at", "user")
+    __slots__ = ("_typed_at", "allowance", "expires_at", "id", "in_flight", "touched_at", "used_at", "user")
 
     def __init__(self, id: UUID, user: UUID, expires_at: datetime, now: float) -> None:  # noqa: A002
         self.id = id
         self.user = user
         self.expires_at = expires_at
+        self.allowance: Allowance | None = None
+        """What is left of its limits; None before the first command."""
         self.in_flight = 0
         """Commands at work."""
         self.used_at = now
@@ -46,7 +49,7 @@ class Session:
         return True
 
 
-def admit(session: Session | None, command: Command[object], now: float) -> None:
+def admit(session: Session | None, command: Command[object], limits: Limits, now: float) -> None:
     """Return if ``command`` may run on a connection with this session, or raise what to answer."""
     if isinstance(command, SessionStart):
         if session is not None:
@@ -54,4 +57,7 @@ def admit(session: Session | None, command: Command[object], now: float) -> None
     elif session is None:
         raise Unauthenticated("start a session first: session.start, or an Authorization header")
     else:
+        allowance = session.allowance = session.allowance or limits.of_connection()
+        if wait := limits.ask(session.user, allowance, type(command), now):
+            raise RateLimited(retry_after_ms=wait.ms, is_last=wait.is_last)
         session.used_at = now

@@ -94,7 +94,7 @@ class Sessions:
         """End the sessions that another process says were revoked."""
         try:
             ids = {UUID(id_) for id_ in json.loads(payload)}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             log.warning("payload_broken", channel=REVOKED, size=len(payload))
             return
         self._end(ids)

@@ -98,6 +98,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_in_flight: Annotated[
         Count, Meta(description="Commands of one connection at work at once; then it is not read from.")
     ] = 16
+    max_user_connections: Annotated[
+        Limit, Meta(description="WebSocket connections of a user per worker; one more closes the oldest. 0: no limit.")
+    ] = 10
+    max_memory_mib: Annotated[
+        Limit, Meta(description="MiB of memory of a worker above which nobody new is let in. 0: no limit.")
+    ] = 0
+    handshakes_per_s: Annotated[
+        Limit, Meta(description="Handshakes a second that a worker answers; the rest is told when. 0: no limit.")
+    ] = 400
+    handshakes_burst: Annotated[Count, Meta(description="Handshakes at once, after a quiet time.")] = 800
+    commands_per_s: Annotated[
+        Limit, Meta(description="Commands a second of one connection, and of one user by POST. 0: no limit.")
+    ] = 30
+    commands_burst: Annotated[Count, Meta(description="Commands at once, after a quiet time.")] = 60
+    sends_per_s: Annotated[
+        Limit, Meta(description="Messages a second that one user sends, per worker. 0: no limit.")
+    ] = 10
+    sends_burst: Annotated[Count, Meta(description="Messages at once, after a quiet time.")] = 20
+    creations_per_min: Annotated[
+        Limit, Meta(description="Conversations a minute that one user creates, per worker. 0: no limit.")
+    ] = 60
+    bad_frames_per_min: Annotated[
+        Limit, Meta(description="Messages a minute on one connection that are no commands; more close it. 0: no limit.")
+    ] = 10
     trusted_networks: Annotated[
         tuple[Network, ...],
         Meta(

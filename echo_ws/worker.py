@@ -46,7 +46,7 @@ def main(start: Start | None = None) -> int:
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=Assignment)
     settings = config.decode(bytes(assignment.settings))
     logs.configure(settings, worker=assignment.slot)
-    _raise_file_limit(settings.max_connections)
+    settings = fit_files(settings)
     metrics = Metrics(SharedMemory(assignment.memory, assignment.count), assignment.slot)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings, metrics, start))
@@ -58,12 +58,17 @@ def _server() -> Start:
     return Server.start
 
 
-def _raise_file_limit(connections: int) -> None:
-    """Take as many open files as the machine allows, and say so if that is too few for so many connections."""
+def fit_files(settings: Settings) -> Settings:
+    """Take as many open files as the machine allows, and no more connections than these suffice for.
+
+    Who is one too many is told so with 503. Without a file left, nothing could be said: uvloop accepts and closes.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if most != resource.RLIM_INFINITY and most < connections + OTHER_FILES:
-        logs.get_logger(__name__).warning("file_limit_low", open_files=most, max_connections=connections)
+    if most == resource.RLIM_INFINITY or most >= settings.max_connections + OTHER_FILES:
+        return settings
+    logs.get_logger(__name__).warning("file_limit_low", open_files=most, max_connections=settings.max_connections)
+    return msgspec.structs.replace(settings, max_connections=max(1, most - OTHER_FILES))
 
 
 async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:

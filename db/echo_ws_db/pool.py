@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from msgspec import json
+from msgspec import DecodeError, json
 
 
 class StoreError(Exception):
@@ -124,8 +124,16 @@ class Store:
 
 async def _set_up(connection: Any) -> None:
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=lambda value: json.encode(value).decode(), decoder=json.decode
+        "jsonb", schema="pg_catalog", encoder=lambda value: json.encode(value).decode(), decoder=_decode
     )
+
+
+def _decode(text: str) -> Any:
+    """Return a value, or None for one that PostgreSQL can hold and Python's readers cannot: 1e400, 1,000 levels."""
+    try:
+        return json.decode(text)
+    except (DecodeError, RecursionError):
+        return None
 
 
 async def connect(

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import sys
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from .database import located, with_store
 from .options import Stop, configured
 
 FOREIGN_KEY_VIOLATION = "23503"
+_WRITTEN = re.compile(r"\+[0-9 ().-]+")
 LONGEST_NAME = 100
 
 
@@ -136,12 +138,13 @@ def demo_users(settings: Settings, count: int) -> None:
 
 
 def _e164(phone: str) -> str:
-    try:
-        number = phonenumbers.parse(phone, None)
+    try:  # the library would also take letters, other scripts' digits and what stands behind a number
+        number = phonenumbers.parse(phone, None) if _WRITTEN.fullmatch(phone) else None
     except phonenumbers.NumberParseException:
         number = None
     if number is None or not phonenumbers.is_possible_number(number):
-        raise Stop(f"{phone}: not a phone number with country code, such as +49 151 23456789")
+        shown = phone if phone.isprintable() else ascii(phone)
+        raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

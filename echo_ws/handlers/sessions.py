@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
+from echo_ws.errors import BadField
 from echo_ws.events import as_membership, events_in, utc
 from echo_ws_db import changes
 from echo_ws_db.changes import MembershipRow, WatermarkRow
@@ -118,4 +119,7 @@ def _as_receipts(marks: Sequence[WatermarkRow]) -> list[Receipt]:
 
 
 def _without_zone(time: datetime | None) -> datetime | None:
-    return time.astimezone(UTC).replace(tzinfo=None) if time else None
+    try:
+        return time.astimezone(UTC).replace(tzinfo=None) if time else None
+    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, somewhere else
+        raise BadField("pass `time` of the answer before", field="$.since") from None

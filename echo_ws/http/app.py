@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from echo_ws.handshake import plain_agent
 from echo_ws.metrics import CONTENT_TYPE, Metrics
 from echo_ws_protocol.errors import HTTP_STATUS, ErrorCode
 from echo_ws_protocol.replies import Failure, Reply
@@ -50,7 +51,8 @@ def app(
         except _Refused as refused:
             return _json(Reply(0, error=refused.failure), refused.status, refused.headers)
         address = request.client.host if request.client else ""
-        return _reply(await run_command(frame, token, address, request.headers.get("user-agent", "")))
+        agent = plain_agent(request.headers.get("user-agent", ""))
+        return _reply(await run_command(frame, token, address, agent))
 
     return Starlette(
         routes=[
@@ -109,14 +111,12 @@ async def _body(request: Request, most: int) -> bytes:
         )
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise _Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                ErrorCode.BAD_FIELD,
-                f"a command has at most {most:,} bytes",
-                headers={"Connection": "close"},
-            )
+        if len(body) <= most:  # what is too much is read as well: a reset would take the answer from who still sends
+            body += chunk
+    if len(body) > most:
+        raise _Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ErrorCode.BAD_FIELD, f"a command has at most {most:,} bytes"
+        )
     return bytes(body)
 
 

@@ -19,11 +19,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from echo_ws import handshake
+from echo_ws import handshake, memory
 from echo_ws.admission import Admission
 from echo_ws.connection import CLOSE_S, Commons, Connection, Outbox, Service, shake_hands
 from echo_ws.handshake import Head, Refusal
 from echo_ws.heartbeat import NOWHERE, Heartbeat, tick_for
+from echo_ws.limits import rate
 from echo_ws_protocol.errors import CloseCode
 
 BACKLOG: Final = 4096
@@ -185,7 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
         )
         address = (self.scope["client"] or (self._peer, 0))[0]
         refusal = handshake.refusal(head, self._commons.service.settings.allowed_origins)
-        answer = refusal or shake_hands(head)
+        answer = refusal or self._commons.admission.shake_hands(self._commons.heartbeat.time()) or shake_hands(head)
         if not isinstance(answer, Refusal) and address != self._peer:
             answer = self._commons.admission.rename(self._peer, address) or answer
         if isinstance(answer, Refusal):
@@ -264,6 +265,8 @@ class Listener:
                 max_connections=settings.max_connections,
                 max_unauthenticated=settings.max_unauthenticated,
                 trusted=trusted,
+                handshakes=rate(settings.handshakes_per_s, burst=settings.handshakes_burst),
+                max_memory_bytes=settings.max_memory_mib * 2**20,
             ),
             Heartbeat(
                 loop, tick_for((settings.heartbeat_s, settings.auth_timeout_s, settings.handshake_timeout_s, CLOSE_S))
@@ -284,7 +287,8 @@ class Listener:
         self._server = await self._loop.create_server(lambda: HttpProtocol(self), sock=sock, backlog=BACKLOG)
 
     def look(self, now: float) -> float:  # noqa: ARG002
-        """Keep the Date header."""
+        """Keep the Date header, and know how much memory is used."""
+        self.commons.admission.memory_bytes = memory.used_bytes()
         self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         return 1.0
 

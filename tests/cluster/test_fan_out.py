@@ -6,6 +6,7 @@ missing; a worker that is `watchful` looks twenty times a second.
 
 import asyncio
 import itertools
+import struct
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from redis.asyncio import Redis
 
 from echo_ws.client import Client
 from echo_ws.embedded import EmbeddedRedis
+from echo_ws.frame import wire
 from echo_ws_protocol.commands import (
     ConversationCreate,
     ConversationGet,
@@ -22,9 +24,10 @@ from echo_ws_protocol.commands import (
     MessageRead,
     MessageSend,
     ReactionSet,
+    SessionResume,
     TypingSet,
 )
-from echo_ws_protocol.events import Conversation, Member, Membership, Message, Receipt, Typing
+from echo_ws_protocol.events import Bye, Conversation, Member, Membership, Message, Receipt, Typing
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
@@ -33,6 +36,7 @@ from tests.support.world import Worker, World
 
 NEVER_MS = 3_600_000
 OFTEN_MS = 50
+DEEP = '{"a":' * 1500 + "1" + "}" * 1500
 
 
 @pytest.fixture(scope="module")
@@ -332,26 +336,67 @@ async def is_forgotten(worker: Worker, conversation: UUID) -> bool:
         "UPDATE messages.messages SET metadata = '[1]' WHERE conversation_id = $1",
         "UPDATE messages.messages SET metadata = '5' WHERE conversation_id = $1",
         "UPDATE messages.messages SET metadata = NULL WHERE conversation_id = $1",
+        "UPDATE messages.messages SET metadata = '{\"n\": 1e400}' WHERE conversation_id = $1",
+        "UPDATE messages.messages SET metadata = '{\"n\": 123456789012345678901234567890}' WHERE conversation_id = $1",
+        f"UPDATE messages.messages SET metadata = '{DEEP}' WHERE conversation_id = $1",
         "UPDATE messages.messages SET type = 'hologram' WHERE conversation_id = $1",
         "UPDATE messages.messages SET deleted = NULL, edited = NULL WHERE conversation_id = $1",
         "UPDATE messages.messages SET created_at = 'infinity', content = 'never' WHERE conversation_id = $1",
         "UPDATE messages.conversations SET type = 'supergroup' WHERE id = $1",
         "UPDATE messages.conversations SET name = E'a\\tb' WHERE id = $1",
     ],
+    ids=lambda strange: strange[:70],
 )
 async def test_strange_values_keep_nobody_from_hearing_what_follows(
     strange: str, people: World, watchful: Worker, db: Sql
 ) -> None:
+    """B10"""
     alice, bob = await people.person("Alice", watchful), await people.person("Bob", watchful)
+    phone = await people.device(bob.user, watchful, codec="msgpack")
     group = await people.conversation("group", alice, bob)
     await say(alice, group, "before")
 
     await db.execute(strange, group)
     await say(alice, group, "after")
 
-    assert "after" == (await bob.next(Message, lambda message: message.content == "after")).content
-    assert "after" == (await bob.call(MessageHistory(conversation=group))).messages[-1].content
-    await bob.call(ConversationGet(conversation=group))
+    for device in (bob, phone):
+        assert "after" == (await device.next(Message, lambda message: message.content == "after")).content
+        assert "after" == (await device.call(MessageHistory(conversation=group))).messages[-1].content
+        await device.call(SessionResume(epoch=device.hello.epoch, conversations={group: 1}))
+        await device.call(ConversationGet(conversation=group))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x81\x02{}",
+        b"\x81\x02[]",
+        b"\x81\x7f" + bytes(8),
+        b"\x82\x01\x80",
+        b"\x81\x01\xff",
+        wire(b'{"op":"bye","after_ms":1}', text=True),
+        wire(b'{"op":"news","rev":3}', text=True),
+        b"\x81\x7e\xff\xff" + b"[" * 0xFFFF,
+    ],
+)
+async def test_what_somebody_else_publishes_reaches_nobody_and_stops_nothing(
+    frame: bytes, people: World, near: Worker, far: Worker
+) -> None:
+    """B12: what comes through Redis is input, too."""
+    alice, bob = await people.person("Alice", near), await people.person("Bob", far)
+    group = await people.conversation("group", alice, bob)
+    await say(alice, group, "before")
+    next_rev = 1 + (await bob.next(Message)).rev
+    async with Redis.from_url(people.redis_url) as redis:
+        for kind in [*range(10), 255]:
+            await redis.publish(f"echo:c:{group}", struct.pack("!BBQ16s", 1, kind, next_rev, bytes(16)) + frame)
+        await redis.publish("echo:revoked", b"[" * 100_000)
+
+    await say(alice, group, "still here")
+
+    assert ["still here"] == [message.content for message in [await bob.next(Message)]]
+    assert [] == [*await heard(bob, Message), *await heard(bob, Bye)]
 
 
 async def test_of_a_person_whom_another_service_erases_tombstones_are_left(

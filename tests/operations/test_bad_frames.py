@@ -79,6 +79,7 @@ async def still_works(somebody: Line) -> bool:
 async def test_a_bad_frame_is_answered_and_the_connection_lives_on(
     frame: object, request_id: int, code: str, field: str | None, somebody: Line
 ) -> None:
+    """B01, B05, B06, B07, B08, B09, B11, B14, B15"""
     reply = await somebody.ask(frame)
 
     assert (request_id, code, "rejected") == (reply["id"], reply["error"]["code"], reply["error"]["outcome"])
@@ -98,6 +99,7 @@ async def somebody(worker: Worker, token: str) -> Any:
 
 
 async def test_bytes_where_text_is_spoken_are_answered(somebody: Line) -> None:
+    """B19"""
     reply = await somebody.ask(b'{"op":"conversation.list","id":7}')
 
     assert (0, "wrong_frame") == (reply["id"], reply["error"]["code"])
@@ -109,6 +111,7 @@ async def test_bytes_where_text_is_spoken_are_answered(somebody: Line) -> None:
     [('{"op":"conversation.list"}', "wrong_frame"), (b"\xc1", "bad_msgpack"), (b"\x81\xa2op", "bad_msgpack")],
 )
 async def test_so_it_is_where_msgpack_is_spoken(frame: str | bytes, code: str, worker: Worker, token: str) -> None:
+    """B12, B19"""
     headers = {"Authorization": f"Bearer {token}"}
     async with connect(
         worker.url, subprotocols=[Subprotocol("echo.v1.msgpack")], additional_headers=headers, proxy=None
@@ -126,6 +129,7 @@ async def test_so_it_is_where_msgpack_is_spoken(frame: str | bytes, code: str, w
 async def test_what_a_stranger_sends_is_answered_alike_and_a_session_can_still_begin(
     worker: Worker, token: str
 ) -> None:
+    """B18"""
     async with line(worker) as stranger:
         refused = await stranger.ask({"op": "session.start", "id": 7, "token": "two words"})
         assert (7, "bad_field", "$.token") == (refused["id"], refused["error"]["code"], refused["error"]["field"])

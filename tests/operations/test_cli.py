@@ -57,6 +57,7 @@ def user(run: Run) -> str:
 
 
 def test_a_user_is_added_under_a_normalised_number(run: Run, query: Query) -> None:
+    """B30"""
     result = run("user", "add", "--phone", PHONE, "--name", "Alice")
 
     assert result.exit_code == 0
@@ -72,12 +73,33 @@ def test_a_password_is_asked_for_and_stored_as_a_hash(run: Run, query: Query) ->
     assert passwords.verify(query("SELECT password_hash FROM auth.users"), "correct horse")
 
 
-@pytest.mark.parametrize("phone", ["12345", "+49", "call me", "+99912345678901"])
+NO_PHONES = {
+    "without plus": "4915123456789",
+    "short": "+49",
+    "words": "call me",
+    "nowhere": "+99912345678901",
+    "16 digits": "+1111111111111111",
+    "leading zero": "+0491512345678",
+    "arabic digits": "+\u0664\u0669\u0661\u0665\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669",
+    "full-width digits": "\uff0b\uff14\uff19\uff11\uff15\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19",
+    "letter l for 1": "+49l5123456789",
+    "letter O for 0 at the end": "+49 151 2345678O",
+    "letters": "+1-800-FLOWERS",
+    "extension": "+49 151 2345678 ext 5",
+    "right-to-left override": "+49151234\u202e56789",
+    "escape sequence": "+4915123456789\x1b[2J",
+    "newline": "+4915123456789\n",
+}
+
+
+@pytest.mark.parametrize("phone", NO_PHONES.values(), ids=NO_PHONES)
 def test_what_is_no_phone_number_is_refused(run: Run, phone: str) -> None:
+    """B30"""
     result = run("user", "add", "--phone", phone, "--name", "Alice")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"echo-ws: {phone}: not a phone number")
+    shown = phone if phone.isprintable() else ascii(phone)
+    assert result.stderr.startswith(f"echo-ws: {shown}: not a phone number")
 
 
 def test_a_number_has_one_user(run: Run, user: str) -> None:

@@ -135,6 +135,7 @@ async def test_a_ping_is_answered_with_its_payload(echo: Echo) -> None:
 
 
 async def test_a_ping_between_fragments_is_answered_at_once(echo: Echo) -> None:
+    """B20"""
     async with opened(echo) as raw:
         raw.send(TEXT, "grü".encode()[:-1], fin=False)
         raw.send(PING, b"now")
@@ -157,6 +158,7 @@ async def test_a_message_arrives_byte_by_byte(echo: Echo) -> None:
 
 
 async def test_64_fragments_are_a_message_and_65_are_not(echo: Echo) -> None:
+    """B20"""
     async with opened(echo) as raw:
         raw.send(TEXT, b"a", fin=False)
         raw.writer.write(client_frame(CONT, b"a", fin=False) * 62 + client_frame(CONT, b"a"))
@@ -169,6 +171,7 @@ async def test_64_fragments_are_a_message_and_65_are_not(echo: Echo) -> None:
 
 
 async def test_endless_empty_fragments_are_cut(echo: Echo) -> None:
+    """B20"""
     async with opened(echo) as raw:
         raw.writer.write(client_frame(TEXT, fin=False) + client_frame(CONT, fin=False) * 10_000)
 
@@ -190,6 +193,7 @@ async def test_endless_empty_fragments_are_cut(echo: Echo) -> None:
     ],
 )
 async def test_a_breach_of_the_protocol_closes_with_1002(echo: Echo, frame: bytes) -> None:
+    """B20, B23"""
     async with opened(echo) as raw:
         raw.writer.write(frame)
 
@@ -207,6 +211,7 @@ async def test_a_stranger_may_send_4_kib_and_a_user_64(echo: Echo) -> None:
 
 
 async def test_more_than_4_kib_from_a_stranger_close_with_1009(echo: Echo) -> None:
+    """B25"""
     async with opened(echo) as raw:
         raw.send(TEXT, b"x" * 4097)
 
@@ -239,6 +244,7 @@ async def test_more_than_64_kib_from_a_user_close_with_1009(
 
 @pytest.mark.parametrize("text", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", "ü".encode()[:1]])
 async def test_text_that_is_not_utf_8_closes_with_1007(echo: Echo, text: bytes) -> None:
+    """B02, B04"""
     async with opened(echo) as raw:
         raw.send(TEXT, b"hi " + text)
 
@@ -246,6 +252,7 @@ async def test_text_that_is_not_utf_8_closes_with_1007(echo: Echo, text: bytes) 
 
 
 async def test_a_binary_frame_on_a_json_connection_is_an_error_and_the_connection_lives_on(echo: Echo) -> None:
+    """B19"""
     async with opened(echo) as raw:
         raw.send(BINARY, b"\x80")
         opcode, reply = await raw.frame()
@@ -257,6 +264,7 @@ async def test_a_binary_frame_on_a_json_connection_is_an_error_and_the_connectio
 
 
 async def test_a_text_frame_on_a_msgpack_connection_is_an_error_and_the_connection_lives_on(echo: Echo) -> None:
+    """B19"""
     async with opened(echo, MSGPACK) as raw:
         raw.send(TEXT, b"{}")
         opcode, reply = await raw.frame()
@@ -268,6 +276,7 @@ async def test_a_text_frame_on_a_msgpack_connection_is_an_error_and_the_connecti
 
 
 async def test_fifty_pings_at_once_are_answered(echo: Echo) -> None:
+    """B21"""
     async with opened(echo) as raw:
         raw.writer.write(client_frame(PING) * 50)
 
@@ -276,6 +285,7 @@ async def test_fifty_pings_at_once_are_answered(echo: Echo) -> None:
 
 @pytest.mark.parametrize("frame", [client_frame(PING, b"x" * 125), client_frame(PONG), client_frame(BINARY)])
 async def test_a_flood_of_frames_that_are_no_commands_closes_with_1008(echo: Echo, frame: bytes) -> None:
+    """B21"""
     async with opened(echo) as raw:
         raw.writer.write(frame * 5_000)
 
@@ -321,6 +331,7 @@ async def test_a_paused_connection_holds_back_what_was_already_read(echo: Echo) 
 
 
 async def test_without_a_session_a_connection_ends_with_4005() -> None:
+    """B25"""
     async with serving(auth_timeout_s=0.5) as echo, opened(echo) as late, opened(echo) as early:
         await authenticate(early)
 
@@ -480,6 +491,7 @@ async def test_what_is_held_when_a_connection_closes_is_let_go(echo: Echo) -> No
 
 
 async def test_a_ping_flood_without_reading_keeps_no_memory(echo: Echo) -> None:
+    """B21"""
     async with opened(echo, receive_buffer=4096) as raw:
         raw.writer.write(client_frame(PING, b"x" * 125) * 20_000)
 

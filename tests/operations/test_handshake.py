@@ -40,6 +40,7 @@ async def test_the_first_known_subprotocol_is_chosen(raw: Raw, offered: str, cho
 
 
 async def test_compression_is_not_agreed_on(raw: Raw) -> None:
+    """B23"""
     answer = await raw.upgrade(headers=[("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=99")])
 
     assert answer.status == 101
@@ -65,6 +66,7 @@ async def test_compression_is_not_agreed_on(raw: Raw) -> None:
     ],
 )
 async def test_a_wrong_header_is_refused(raw: Raw, header: tuple[str, str], status: int) -> None:
+    """B26"""
     answer = await raw.upgrade(headers=[header])
     if status == 400 and header[0] == "Content-Length":
         raw.writer.write(b"hello")
@@ -96,6 +98,7 @@ async def test_another_version_is_told_which_one_is_spoken(raw: Raw) -> None:
     ],
 )
 async def test_a_request_line_decides(raw: Raw, method: str, target: str, version: str, status: int) -> None:
+    """B26"""
     answer = await raw.upgrade(target, method=method, version=version)
 
     assert answer.status == status
@@ -103,6 +106,7 @@ async def test_a_request_line_decides(raw: Raw, method: str, target: str, versio
 
 
 async def test_two_origins_are_refused(raw: Raw) -> None:
+    """B26"""
     answer = await raw.upgrade(headers=[("Origin", "http://chat.example.org")] * 2)
 
     assert answer.status == 400
@@ -115,12 +119,14 @@ async def test_two_hosts_are_refused(raw: Raw) -> None:
 
 
 async def test_131_headers_are_refused(raw: Raw) -> None:
+    """B26"""
     answer = await raw.upgrade(headers=[(f"X-{n}", "1") for n in range(126)])
 
     assert answer.status == 431
 
 
 async def test_an_endless_head_is_refused(raw: Raw) -> None:
+    """B26"""
     raw.writer.write(b"GET /ws HTTP/1.1\r\nX-Endless: ")
     await raw.writer.drain()
     for _ in range(20):
@@ -132,6 +138,7 @@ async def test_an_endless_head_is_refused(raw: Raw) -> None:
 
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"hello\r\n\r\n", bytes(100)])
 async def test_what_is_not_http_is_refused(raw: Raw, junk: bytes) -> None:
+    """B26"""
     answer = await raw.ask(junk)
 
     assert answer.status == 400
@@ -183,6 +190,7 @@ async def test_http_requests_carry_the_forwarded_address_too(raw: Raw) -> None:
 
 @pytest.mark.parametrize("start", [b"", b"GET", b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgr", b"\r\n\r\n"])
 async def test_half_a_handshake_is_cut(start: bytes) -> None:
+    """B24"""
     async with serving(handshake_timeout_s=0.2) as echo, Raw.connect(echo.port) as raw:
         raw.writer.write(start)
 
@@ -192,6 +200,7 @@ async def test_half_a_handshake_is_cut(start: bytes) -> None:
 
 
 async def test_a_head_that_drips_is_cut() -> None:
+    """B24"""
     async with serving(handshake_timeout_s=0.2) as echo, Raw.connect(echo.port) as raw:
         raw.writer.write(b"GET /describe HTTP/1.1\r\n")
 
@@ -210,6 +219,7 @@ async def drip_until(end: "asyncio.Future[bytes]", raw: Raw) -> None:
 
 
 async def test_a_body_that_drips_is_cut() -> None:
+    """B27"""
     async with serving(handshake_timeout_s=0.05) as echo, Raw.connect(echo.port) as raw:
         answer = await raw.ask(b"POST /describe HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
 
@@ -250,6 +260,7 @@ async def test_a_head_right_behind_a_long_body_is_no_long_head(raw: Raw) -> None
     ],
 )
 async def test_a_body_over_1_mib_is_refused(raw: Raw, request_bytes: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """B27"""
     answer = await raw.ask(request_bytes)
 
     assert answer.status == 413
@@ -273,6 +284,7 @@ async def test_a_body_of_1_mib_is_taken(raw: Raw) -> None:
     ],
 )
 async def test_an_ambiguous_body_is_refused(raw: Raw, smuggled: bytes) -> None:
+    """B27"""
     answer = await raw.ask(b"POST /describe HTTP/1.1\r\nHost: x\r\n" + smuggled)
 
     assert answer.status == 400
@@ -290,6 +302,7 @@ async def test_a_full_server_says_so_and_takes_the_next_when_one_has_left() -> N
 
 
 async def test_strangers_are_limited_and_users_do_not_count_among_them() -> None:
+    """B25"""
     async with serving(max_unauthenticated=1) as echo, opened(echo) as first, Raw.connect(echo.port) as second:
         refused = await second.upgrade()
         first.send(TEXT, b"authenticate")
@@ -309,6 +322,7 @@ async def test_too_many_who_are_refused_are_cut_without_a_word() -> None:
 
 
 async def test_one_address_may_have_20_without_a_session() -> None:
+    """B25"""
     async with serving(trusted_networks=()) as echo:
         async with asyncio.TaskGroup() as group:
             leave = asyncio.Event()

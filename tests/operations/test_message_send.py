@@ -70,6 +70,7 @@ async def test_the_rows_are_right_after_a_send(direct: UUID, alice: Client, bob:
 async def test_sending_again_stores_nothing_and_gets_the_first_answer(
     direct: UUID, alice: Client, bob: Client, db: Sql
 ) -> None:
+    """B16"""
     command = MessageSend(conversation=direct, message=uuid7(), content="hi")
     first = await alice.call(command)
 
@@ -83,6 +84,7 @@ async def test_sending_again_stores_nothing_and_gets_the_first_answer(
 async def test_the_same_send_eight_times_at_once_is_one_message(
     direct: UUID, alice: Client, bob: Client, people: World, worker: Worker
 ) -> None:
+    """B16"""
     phone = await people.device(alice.user, worker)
     command = MessageSend(conversation=direct, message=uuid7(), content="hi")
 
@@ -115,6 +117,7 @@ async def test_a_retry_gets_the_first_answer_whatever_happened_since(
 async def test_somebody_elses_id_is_a_conflict_that_tells_nothing(
     group: UUID, alice: Client, bob: Client, people: World, worker: Worker
 ) -> None:
+    """B16"""
     taken = uuid7()
     await alice.call(MessageSend(conversation=group, message=taken, content="a secret"))
     stranger = await people.person("Stranger", worker)
@@ -129,6 +132,7 @@ async def test_somebody_elses_id_is_a_conflict_that_tells_nothing(
 
 
 async def test_ones_own_id_in_another_conversation_is_a_conflict(group: UUID, direct: UUID, alice: Client) -> None:
+    """B16"""
     taken = uuid7()
     await alice.call(MessageSend(conversation=group, message=taken, content="hi"))
 

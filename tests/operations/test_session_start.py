@@ -33,6 +33,7 @@ async def test_both_codecs_start_a_session(people: World, worker: Worker) -> Non
 
 
 async def test_before_it_no_other_command_is_carried_out(worker: Worker, token: str) -> None:
+    """B18"""
     async with line(worker) as alice:
         refused = await alice.ask({"op": "conversation.list", "id": 1})
         started = await alice.ask({"op": "session.start", "id": 2, "token": token})
@@ -53,6 +54,7 @@ async def test_commands_may_follow_without_waiting_for_the_answer(worker: Worker
 
 @pytest.mark.parametrize("by_header", [True, False])
 async def test_a_session_starts_once(by_header: bool, worker: Worker, token: str) -> None:
+    """B18"""
     async with line(worker, token if by_header else None) as alice:
         if not by_header:
             await alice.ask({"op": "session.start", "id": 1, "token": token})

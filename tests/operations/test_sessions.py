@@ -16,8 +16,9 @@ from echo_ws.tokens import AccessTokens
 from echo_ws_db import sessions
 from echo_ws_protocol.commands import ConversationList
 from echo_ws_protocol.events import Bye, Hello
-from tests.support.doors import line
+from tests.support.doors import line, post
 from tests.support.other_service import Sql
+from tests.support.sockets import Raw
 from tests.support.waiting import until
 from tests.support.world import Worker, World
 
@@ -293,3 +294,24 @@ async def test_a_new_device_of_the_same_user_disturbs_nobody(people: World, work
     assert 4500 == await closed(phone)
     await tablet.call(ConversationList())
     assert phone.user == (await tablet.next(Hello)).user
+
+
+async def test_who_is_cut_off_while_the_token_is_looked_up_is_not_remembered(
+    people: World, db: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echo_ws.connection.CLOSE_S", 0.1)
+    impatient = await people.worker(auth_timeout_s=0.1)
+    token = await people.token(await people.user("Alice"))
+    async with Raw.connect(impatient.port) as raw:
+        async with db.transaction():
+            await db.execute("LOCK TABLE auth.sessions IN ACCESS EXCLUSIVE MODE")
+            await raw.upgrade(headers=[("Authorization", f"Bearer {token}")])
+            await until(lambda: nobody_connected(impatient))
+
+        assert 200 == (await post(impatient, token, "conversation.list")).status  # what was looked up is known by now
+
+    assert set() == impatient.server._connections
+
+
+async def nobody_connected(worker: Worker) -> bool:
+    return worker.server._listener.commons.admission.connections == 0

@@ -31,7 +31,7 @@ from tests.support.sockets import CLOSE, TEXT, client_frame
 from . import database as db
 from .network import Broker, Ether, Link, Store, Weather
 
-SETTINGS = Settings(send_buffer_bytes=16_384, sweep_ms=2000)
+SETTINGS = Settings(send_buffer_bytes=16_384, sweep_ms=2000, commands_per_s=0, sends_per_s=0)
 CONVERSATIONS, USERS, NODES = 3, 4, 3
 FAIR_WEATHER_S = 60.0
 EVERYTHING = 10**9

@@ -27,6 +27,9 @@ from echo_ws_protocol.ids import uuid7
 
 from .services import Databases
 
+UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "creations_per_min": 0, "handshakes_per_s": 0}
+"""What lets tests do in a second what people do in an hour."""
+
 _phones = itertools.count(4915550000000)
 
 
@@ -50,8 +53,9 @@ class World:
         self._stack = stack
 
     async def worker(self, **settings: Any) -> Worker:
-        """Start a worker; it is drained at the end of the test."""
-        chosen = {"database_url": self.database_url, "redis_url": self.redis_url, "drain_s": 0.2, **settings}
+        """Start a worker, without limits if none are given; it is drained at the end of the test."""
+        urls = {"database_url": self.database_url, "redis_url": self.redis_url}
+        chosen = {**urls, "drain_s": 0.2, **UNLIMITED, **settings}
         sock = socket.create_server(("127.0.0.1", 0), backlog=128)
         sock.setblocking(False)
         server = await Server.start(Settings(**chosen), sock, Metrics())

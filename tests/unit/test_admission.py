@@ -1,5 +1,6 @@
 from echo_ws.admission import Admission
-from echo_ws.handshake import networks
+from echo_ws.handshake import Refusal, networks
+from echo_ws.limits import rate
 
 PROXY, STRANGER = "10.0.0.1", "198.51.100.7"
 
@@ -73,3 +74,33 @@ def test_too_many_who_are_refused_are_an_overrun() -> None:
 
     assert [False, False, True] == overrun
     assert not door.is_overrun
+
+
+def test_who_comes_in_a_crowd_is_told_when_there_is_a_place_for_each() -> None:
+    door = Admission(max_connections=9, max_unauthenticated=9, trusted=(), handshakes=rate(10, burst=20))
+
+    answers = [door.shake_hands(1000.0) for _ in range(60)]
+    waits = [int(told.headers[0][1]) for told in answers if told]
+
+    assert [None] * 20 == answers[:20]
+    assert {503} == {told.status for told in answers if told}
+    assert [0.1 * n <= wait <= 0.1 * n + 2 for n, wait in enumerate(waits, 1)] == [True] * 40
+    assert [None] * 10 == [door.shake_hands(1001.0) for _ in range(10)]
+    assert isinstance(door.shake_hands(1001.0), Refusal)
+
+
+def test_without_a_limit_everybody_is_answered() -> None:
+    door = admission()
+
+    assert {None} == {door.shake_hands(1000.0) for _ in range(1000)}
+
+
+def test_nobody_new_is_let_in_while_memory_is_short() -> None:
+    door = Admission(max_connections=9, max_unauthenticated=9, trusted=(), max_memory_bytes=100)
+
+    answers = []
+    for used in (0, 101, 100):
+        door.memory_bytes = used
+        answers.append(status(door))
+
+    assert [200, 503, 200] == answers

@@ -152,7 +152,15 @@ def test_every_setting_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "unit"), [("_s", "econds"), ("_ms", "illiseconds"), ("_bytes", "ytes"), ("_days", "ays")]
+    ("suffix", "unit"),
+    [
+        ("_s", "econd"),
+        ("_ms", "illiseconds"),
+        ("_bytes", "ytes"),
+        ("_days", "ays"),
+        ("_min", "minute"),
+        ("_mib", "MiB"),
+    ],
 )
 def test_the_description_of_a_quantity_names_its_unit(suffix: str, unit: str) -> None:
     assert [row.name for row in config.describe() if row.name.endswith(suffix) and unit not in row.description] == []

@@ -115,6 +115,7 @@ def test_phone_numbers_tokens_and_passwords_within_a_text_are_hidden(stream: io.
 
 
 def test_a_long_text_is_cut(stream: io.StringIO) -> None:
+    """B29"""
     configured(stream)
 
     logs.get_logger("echo_ws").info("something", user_agent="x" * 100_000, names=["y" * 1000])
@@ -127,6 +128,7 @@ def test_a_long_text_is_cut(stream: io.StringIO) -> None:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("hostile", ["\r\nroot logged in", "\x1b[2J", "\u202eevil", "\ud800", "\x00"])
 def test_a_hostile_text_stays_on_its_line_and_is_escaped(stream: io.StringIO, log_format: str, hostile: str) -> None:
+    """B29"""
     configured(stream, log_format=log_format)
 
     logs.get_logger("echo_ws").info("something", user_agent=f"a{hostile}b")

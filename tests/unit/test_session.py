@@ -5,8 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from echo_ws.errors import AlreadyAuthenticated, Unauthenticated
+from echo_ws.errors import AlreadyAuthenticated, RateLimited, Unauthenticated
+from echo_ws.limits import Limits
 from echo_ws.session import MAX_TYPING_IN, TYPING_EVERY_S, Session, admit
+from echo_ws.settings import Settings
 from echo_ws_protocol.commands import ConversationList, SessionStart, TypingSet
 
 NOW = 1000.0
@@ -22,27 +24,43 @@ def session() -> Session:
     return Session(UUID(int=1), UUID(int=2), datetime(2030, 1, 1, tzinfo=UTC), NOW)
 
 
-def test_without_a_session_only_its_start_is_admitted() -> None:
-    admit(None, SessionStart(token="t0ken"), NOW)
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(Settings(commands_per_s=1, commands_burst=1))
+
+
+def test_without_a_session_only_its_start_is_admitted(limits: Limits) -> None:
+    admit(None, SessionStart(token="t0ken"), limits, NOW)
 
     with pytest.raises(Unauthenticated):
-        admit(None, ConversationList(), NOW)
+        admit(None, ConversationList(), limits, NOW)
 
 
-def test_with_a_session_everything_else_is(session: Session) -> None:
-    admit(session, ConversationList(), NOW)
+def test_with_a_session_everything_else_is(session: Session, limits: Limits) -> None:
+    admit(session, ConversationList(), limits, NOW)
 
     with pytest.raises(AlreadyAuthenticated):
-        admit(session, SessionStart(token="t0ken"), NOW)
+        admit(session, SessionStart(token="t0ken"), limits, NOW)
 
 
-def test_what_is_admitted_counts_as_use_and_what_is_refused_does_not(session: Session) -> None:
+def test_what_is_admitted_counts_as_use_and_what_is_refused_does_not(session: Session, limits: Limits) -> None:
     with pytest.raises(AlreadyAuthenticated):
-        admit(session, SessionStart(token="t0ken"), NOW + 1)
+        admit(session, SessionStart(token="t0ken"), limits, NOW + 1)
     before = session.used_at
-    admit(session, ConversationList(), NOW + 2)
+    admit(session, ConversationList(), limits, NOW + 2)
 
     assert (NOW, NOW + 2) == (before, session.used_at)
+
+
+def test_what_comes_too_fast_is_refused_and_told_when_to_come_again(session: Session, limits: Limits) -> None:
+    admit(session, ConversationList(), limits, NOW)
+
+    with pytest.raises(RateLimited) as refused:
+        admit(session, ConversationList(), limits, NOW)
+    admit(session, ConversationList(), limits, NOW + 1)
+
+    assert ("retry", 1000) == (refused.value.outcome, refused.value.retry_after_ms)
+    assert NOW + 1 == session.used_at
 
 
 def test_typing_is_told_once_in_two_seconds(session: Session) -> None:

@@ -1,0 +1,193 @@
+"""B17: what one may not see does not exist. Every command, every id in it, every reason not to see it.
+
+The matrix is made of the commands themselves: a new command is in it, and a new kind of id in a command is an error
+here until somebody has said what it stands for.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+from echo_ws_db import conversations
+from echo_ws_protocol.codec import COMMANDS
+from echo_ws_protocol.ids import uuid7
+from tests.support import other_service
+from tests.support.doors import Line, line
+from tests.support.other_service import Sql
+from tests.support.world import Worker, World
+
+Thing = Literal["conversation", "message", "user"]
+THINGS: dict[str, Thing] = {
+    "conversation": "conversation",
+    "conversations": "conversation",
+    "message": "message",
+    "reply_to": "message",
+    "participants": "user",
+}
+"""What the id in a field names."""
+
+VALUES: dict[str, Any] = {"type": "group", "content": "hi", "emoji": "👍", "seq": 1}
+"""A good value for each other field that must be there."""
+
+NEW = {("message.send", "message"), ("conversation.create", "conversation")}
+"""Fields that name what is to be made: an id in use is a conflict, whoever uses it and for what."""
+
+ALLOWED = {("message.history", "conversation", "left"), ("session.resume", "conversations", "left")}
+"""One who left may read what was there until then."""
+
+WITHOUT_IDS = {"session.start", "conversation.list"}
+
+
+class Place(NamedTuple):
+    """A conversation, a message in it and somebody who takes part."""
+
+    conversation: UUID
+    message: UUID
+    user: UUID
+
+
+def ids_of(op: str) -> list[str]:
+    fields = msgspec.structs.fields(COMMANDS[op])
+    return [
+        field.encode_name for field in fields if any(_is_id(part) for part in _parts(inspect.type_info(field.type)))
+    ]
+
+
+def _parts(info: inspect.Type) -> Iterator[inspect.Type]:
+    yield info
+    if isinstance(info, inspect.Metadata):
+        yield from _parts(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for each in info.types:
+            yield from _parts(each)
+    elif isinstance(info, inspect.ListType):
+        yield from _parts(info.item_type)
+    elif isinstance(info, inspect.DictType):
+        yield from _parts(info.key_type)
+
+
+def _is_id(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.UUIDType)
+
+
+MATRIX = [(op, field) for op in sorted(COMMANDS) for field in ids_of(op)]
+
+
+def command(op: str, field: str, own: Place, place: Place) -> dict[str, Any]:
+    """Return a command that is good in the own place, but for one id, and the thing around it where that is needed."""
+    asked: dict[str, Any] = {"op": op, "id": 1}
+    for each in msgspec.structs.fields(COMMANDS[op]):
+        name = each.encode_name
+        if name == field:
+            asked[name] = _as(name, getattr(place, THINGS[name]))
+        elif name == "message" and THINGS[field] == "conversation" and (op, "message") not in NEW:
+            asked[name] = str(place.message)
+        elif name == "message" and (op, name) in NEW:
+            asked[name] = str(uuid7())
+        elif name in THINGS and each.required:
+            asked[name] = str(uuid7()) if (op, name) in NEW else _as(name, getattr(own, THINGS[name]))
+        elif each.required and name != "id":
+            asked[name] = VALUES[name]
+    return asked
+
+
+def _as(field: str, id_: UUID) -> Any:
+    return {"participants": [str(id_)], "conversations": {str(id_): 0}}.get(field, str(id_))
+
+
+class Town(NamedTuple):
+    mallory: str
+    """A token."""
+    own: Place
+    places: dict[str, Place]
+
+
+@pytest.fixture
+async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
+    """Return places that Mallory may not see, each for another reason, and one that she may."""
+    mallory, alice = await people.user("Mallory"), await people.user("Alice")
+
+    async def place(*others: UUID) -> Place:
+        conversation = (await conversations.create(people.store, uuid7(), "group", None, alice, others)).conversation
+        return Place(conversation, await other_service.post(db, conversation, alice, "a secret"), alice)
+
+    gone = await people.user("Gone")
+    await db.execute("UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", gone)
+    left, deleted = await place(mallory), await place(mallory)
+    await other_service.remove(db, left.conversation, mallory)
+    await other_service.close(db, deleted.conversation)
+    places = {"not a member": await place(), "left": left, "deleted": deleted._replace(user=gone)}
+    return Town(await people.token(mallory), await place(mallory), places)
+
+
+async def answer(mallory: Line, op: str, field: str, town: Town, place: Place) -> Any:
+    """Return what is said of a place, without the ids that were asked for."""
+    asked = command(op, field, town.own, place)
+    if op == "session.resume":
+        asked["epoch"] = (await mallory.hear("hello"))["epoch"]
+    reply = await mallory.ask(asked)
+    if op == "session.resume":  # it tells of all conversations; here of one
+        reply = {
+            "ok": [each for each in reply["ok"]["conversations"] if each["conversation"] == str(place.conversation)]
+        }
+    said = msgspec.json.encode([reply.get("ok"), reply.get("error")]).decode()
+    for id_ in place:
+        said = said.replace(str(id_), "…")
+    return msgspec.json.decode(said)
+
+
+def test_every_command_with_an_id_is_in_the_matrix() -> None:
+    assert set(COMMANDS) - WITHOUT_IDS == {op for op, _ in MATRIX}
+    assert {field for _, field in MATRIX} == set(THINGS)
+    assert set(get_args(Thing)) == set(THINGS.values())
+
+
+@pytest.mark.parametrize(("op", "field"), [cell for cell in MATRIX if cell not in NEW])
+async def test_what_one_may_not_see_is_answered_like_what_does_not_exist(
+    op: str, field: str, somewhere: Town, worker: Worker
+) -> None:
+    """B17"""
+    answers = {}
+    for state, place in {**somewhere.places, "nonexistent": Place(uuid7(), uuid7(), uuid7())}.items():
+        is_meant = THINGS[field] != "user" or state in {"deleted", "nonexistent"}
+        if is_meant and (op, field, state) not in ALLOWED:
+            async with line(worker, somewhere.mallory) as mallory:
+                answers[state] = await answer(mallory, op, field, somewhere, place)
+
+    nothing = answers["nonexistent"]
+    assert len(answers) > 1
+    assert dict.fromkeys(answers, nothing) == answers
+    assert op == "session.resume" or nothing[1]["code"] == "not_found"
+    assert "secret" not in str(answers)
+
+
+@pytest.mark.parametrize(("op", "field"), sorted(NEW))
+async def test_an_id_in_use_is_a_conflict_whoever_uses_it(op: str, field: str, somewhere: Town, worker: Worker) -> None:
+    """B16, B17"""
+    async with line(worker, somewhere.mallory) as mallory:
+        answers = [await answer(mallory, op, field, somewhere, place) for place in somewhere.places.values()]
+
+    assert ["id_conflict"] * 3 == [error["code"] for _, error in answers]
+    assert [answers[0]] * 3 == answers
+
+
+@pytest.mark.parametrize(("op", "field"), [cell for cell in MATRIX if cell not in NEW])
+async def test_the_same_commands_are_carried_out_where_one_may(
+    op: str, field: str, somewhere: Town, worker: Worker, db: Sql
+) -> None:
+    """Else the matrix would prove nothing."""
+    async with line(worker, somewhere.mallory) as mallory:
+        mine = str(uuid7())
+        own = somewhere.own
+        await mallory.ask(
+            {"op": "message.send", "conversation": str(own.conversation), "message": mine, "content": "mine"}
+        )
+        place = own._replace(message=UUID(mine)) if op in {"message.edit", "message.delete"} else own
+
+        reply = await mallory.ask(command(op, field, somewhere.own, place))
+
+    assert "ok" in reply, reply
