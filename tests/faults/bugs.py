@@ -84,7 +84,7 @@ def acknowledge_before_commit() -> None:
         rows = as_rows(SendRow, await connection.fetch(messages.SQL.send, *columns, tracked_members, wait))
 
         async def commit() -> None:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
             await transaction.commit()
             await db._pool.release(connection)
 
@@ -106,7 +106,7 @@ def publish_before_commit() -> None:
         async with ctx.db._pool.acquire() as connection:
             transaction = connection.transaction()
             await transaction.start()
-            (row,) = as_rows(SendRow, await connection.fetch(messages.SQL.send, *[[value] for value in new], 32, True))
+            (row,) = as_rows(SendRow, await connection.fetch(messages.SQL.send, *new, 32, True))
             if row.outcome == "ok" and row.seq and row.created_at:
                 sent = MessageSent(row.seq, utc(row.created_at))
                 if row.rev:

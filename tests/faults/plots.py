@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from .cluster import Node
 from .story import Story
 
 Plot: TypeAlias = Callable[[Story], Awaitable[None]]
@@ -32,13 +33,25 @@ async def lossy_redis(story: Story) -> None:
 async def killed_worker(story: Story) -> None:
     """A worker is killed while it writes; another takes its place."""
     await story.talked(A_WHILE // 2)
+    await _kill(story, story.nodes[0])
+    await story.talked(A_WHILE // 2)
+
+
+async def killed_after_an_answer(story: Story) -> None:
+    """A worker is killed in the moment in which it has answered."""
+    await story.talked(10)
+    while await story.say("ann-1", story.group) != "ok":
+        pass
+    await _kill(story, story.nodes[0])
+    await story.talked(10)
+
+
+async def _kill(story: Story, node: Node) -> None:
     with story.trouble("kill -9 of a worker", may_close=True):
-        node = story.nodes[0]
         pid = node.pid
         node.kill()
         await story.until(lambda: node.pid != pid)
         await story.everybody_is_back()
-    await story.talked(A_WHILE // 2)
 
 
 async def lost_connections(story: Story) -> None:

@@ -80,6 +80,7 @@ class Story:
         self._sessions: dict[str, UUID] = {}
         self._sent: list[Sent] = []
         self._numbers = itertools.count(1)
+        self._answered = asyncio.Event()
         self._stop = asyncio.Event()
         self._speakers: list[asyncio.Task[None]] = []
         self._started = asyncio.get_running_loop().time()
@@ -120,7 +121,10 @@ class Story:
     async def talked(self, count: int) -> None:
         """Wait until so many more commands have been acknowledged."""
         goal = self.acknowledged + count
-        await self.until(lambda: self.acknowledged >= goal)
+        async with asyncio.timeout(PATIENCE_S):
+            while self.acknowledged < goal:
+                self._answered.clear()
+                await self._answered.wait()
 
     async def until(self, look: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
         async with asyncio.timeout(within_s):
@@ -268,7 +272,9 @@ class Story:
 
     async def _ask(self, device: Device, command: Any) -> Outcome:
         outcome = await device.ask(command)
-        self.acknowledged += outcome == "ok"
+        if outcome == "ok":
+            self.acknowledged += 1
+            self._answered.set()
         return outcome
 
     def _own(self, device: Device) -> list[Sent]:

@@ -13,7 +13,7 @@ from .plots import Plot
 NEVER_MS = 3_600_000
 
 STORIES: list[tuple[str, Plot, Kind]] = [
-    ("acknowledge_before_commit", plots.killed_worker, Kind.LOST),
+    ("acknowledge_before_commit", plots.killed_after_an_answer, Kind.LOST),
     ("publish_before_commit", plots.nothing, Kind.PHANTOM),
     ("store_a_repeated_send_again", plots.nothing, Kind.DUPLICATE),
     ("say_retry_for_what_is_stored", plots.nothing, Kind.DISHONEST),
