@@ -200,18 +200,18 @@ def _disorder(history: History) -> Iterator[str]:
                 yield f"{told.device} was told {told.thing} at rev {told.rev} after rev {last[place]}"
             last[place] = max(told.rev, last.get(place, 0))
     sends: dict[UUID, list[Asked]] = defaultdict(list)
-    for asked in history.asked:
-        if asked.op == "send" and asked.outcome == "ok" and asked.seq is not None:
-            sends[asked.conversation].append(asked)
-    for those in sends.values():
-        yield from _seqs_going_back(those)
-
-
-def _seqs_going_back(sends: list[Asked]) -> Iterator[str]:
-    """Compare each message's first attempt with what was acknowledged before it began."""
     first: dict[UUID, float] = {}
-    for asked in sends:
-        first[asked.message] = min(asked.began, first.get(asked.message, asked.began))
+    for asked in history.asked:
+        if asked.op == "send":
+            first[asked.message] = min(asked.began, first.get(asked.message, asked.began))
+            if asked.outcome == "ok" and asked.seq is not None:
+                sends[asked.conversation].append(asked)
+    for those in sends.values():
+        yield from _seqs_going_back(those, first)
+
+
+def _seqs_going_back(sends: list[Asked], first: dict[UUID, float]) -> Iterator[str]:
+    """Compare when each message was first tried with what was acknowledged before that."""
     steps = sorted(
         [(first[asked.message], 1, asked) for asked in sends] + [(asked.ended, 0, asked) for asked in sends],
         key=lambda step: step[:2],
@@ -230,7 +230,7 @@ def _undelivered(history: History) -> Iterator[str]:
     heard: dict[tuple[str, str], float] = {}
     for told in history.told:
         heard.setdefault((told.device, told.thing), told.at)
-    users = {view.device: view.user for view in history.views}
+    users = {view.device: view.user for view in history.views if view.device not in history.slow}
     stays = _stays(history)
     rows = {row.message: row for row in history.rows}
     for asked in history.asked:
@@ -283,13 +283,13 @@ def _silent_closes(history: History) -> Iterator[str]:
     for connection in history.connections:
         if connection.closed is None or connection.code in set(CloseCode):
             continue
-        if not any(t.may_close and t.began <= connection.closed <= t.ended for t in history.troubles):
+        if not _may_close(history, connection.closed, connection.closed):
             yield f"{connection.device} was closed with {connection.code} at {connection.closed:.2f}"
 
 
 def _unanswered(history: History) -> Iterator[str]:
     for asked in history.asked:
-        if asked.outcome == "silence":
+        if asked.outcome == "silence" and not _may_close(history, asked.began, asked.ended):
             waited = asked.ended - asked.began
             yield f"{asked.op} of {asked.message} by {asked.device} had no answer after {waited:.1f} s"
 
@@ -303,6 +303,11 @@ def _stays(history: History) -> dict[tuple[UUID, UUID], list[Stay]]:
 
 def _is_troubled(history: History, began: float, ended: float) -> bool:
     return any(trouble.began < ended and began < trouble.ended for trouble in history.troubles)
+
+
+def _may_close(history: History, began: float, ended: float) -> bool:
+    """Return whether a process or a wire was cut, so that what was under way may have gone with it."""
+    return any(t.may_close and t.began <= ended and began <= t.ended for t in history.troubles)
 
 
 def _lasts(connection: Connection, began: float, ended: float) -> bool:

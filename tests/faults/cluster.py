@@ -183,6 +183,11 @@ class Node:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
 
+    def open_files(self) -> int:
+        """Return a limit with which the worker can open no more files."""
+        taken = {int(file.name) for file in Path(f"/proc/{self.pid}/fd").iterdir()}
+        return min(set(range(len(taken) + 1)) - taken)
+
     def scramble(self, *, drop: float = 0.0, double: float = 0.0, swap: float = 0.0) -> None:
         """Let Redis drop, double and swap so many of the messages to this node."""
         self.weather = {"drop": drop, "double": double, "swap": swap}

@@ -98,14 +98,19 @@ class Device:
         self._reading: dict[UUID, int] = {}
 
     async def start(self) -> None:
-        await self.client.__aenter__()
-        self._spawn(self._listen())
+        """Begin to connect."""
+        self._spawn(self._live())
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         await self.client.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.connections > 0 and self.client.connected
 
     @property
     def is_reading(self) -> bool:
@@ -158,7 +163,8 @@ class Device:
     def heard_on_the_wire(self, event: Event) -> None:
         self._tell(event, f"{self.name}#{self.connections}", "event")
 
-    async def _listen(self) -> None:
+    async def _live(self) -> None:
+        await self.client.__aenter__()
         with suppress(Closed):
             async for event in self.client.events():
                 self._take(event)

@@ -137,6 +137,8 @@ class History(Struct, kw_only=True):
     connections: list[Connection] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     revoked: list[Revoked] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    """Devices that read too slowly to be told in time; in the end they must know everything."""
     troubles: list[Trouble] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     stays: list[Stay] = field(default_factory=list)

@@ -20,6 +20,7 @@ from echo_ws import tokens
 from echo_ws.broker.redis import publish_once
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import conversations, pool, sessions, users
+from echo_ws_db.rows import Database
 from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageSend, ReactionSet
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
@@ -29,6 +30,7 @@ from .checker import Anomaly, Kind, check
 from .cluster import Node, Servers
 from .device import Device, state_of
 from .history import History, Moved, Outcome, Revoked, Row, Stay, Trouble
+from .proxy import Proxy
 
 PEOPLE = ("ann", "ben", "cat", "dan")
 DEVICES = ("ann-1", "ben-2", "cat-1", "dan-2", "ann-2", "ben-1")
@@ -92,6 +94,7 @@ class Story:
 
     async def begin(self, stack: AsyncExitStack) -> None:
         """Let everybody come."""
+        self._stack = stack
         store = await pool.connect(self.servers.postgres.url, size=2)
         for name in PEOPLE:
             user = await users.add(store, f"+{next(_phones)}", name)
@@ -101,15 +104,26 @@ class Story:
         self.group = (await conversations.create(store, uuid7(), "group", None, ann, others)).conversation
         self.direct = (await conversations.create(store, uuid7(), "direct", None, ann, others[:1])).conversation
         for name in DEVICES:
-            token = tokens.new_session_token()
-            user = self.people[name[:3]]
-            self._sessions[name] = await sessions.issue(store, user, tokens.digest(token), name, "cli", None, 1)
-            node = self.nodes[(int(name[-1]) - 1) % len(self.nodes)]
-            self.devices[name] = Device(name, node.url, token, user, self.history, self.now, answer_s=self._answer_s)
+            await self._bring(store, name, self.nodes[(int(name[-1]) - 1) % len(self.nodes)].front)
         await store.close()
-        for device in self.devices.values():
-            stack.push_async_callback(device.close)
-        await asyncio.gather(*(device.start() for device in self.devices.values()))
+        await self.everybody_is_back()
+
+    async def _bring(self, db: Database, name: str, door: Proxy) -> Device:
+        """Let a device begin to connect."""
+        token, user = tokens.new_session_token(), self.people[name[:3]]
+        self._sessions[name] = await sessions.issue(db, user, tokens.digest(token), name, "cli", None, 1)
+        url = f"ws://127.0.0.1:{door.port}/ws"
+        device = Device(name, url, token, user, self.history, self.now, answer_s=self._answer_s)
+        self.devices[name] = device
+        await device.start()
+        self._stack.push_async_callback(device.close)
+        return device
+
+    async def device_behind_a_network(self, person: str, node: Node) -> tuple[Device, Proxy]:
+        """Let one more device of somebody begin to connect, over a network of its own."""
+        network = await self._stack.enter_async_context(Proxy(node.front.port))
+        async with self.database() as db:
+            return await self._bring(db, f"{person}-{len(self.devices)}", network), network
 
     def talk(self) -> None:
         """Let everybody begin to talk."""
@@ -132,7 +146,7 @@ class Story:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def everybody_is_back(self) -> None:
-        await self.until(lambda: all(device.is_revoked or device.client.connected for device in self.devices.values()))
+        await self.until(lambda: all(device.is_revoked or device.is_connected for device in self.devices.values()))
 
     @contextmanager
     def trouble(self, name: str, *, may_close: bool = False) -> Iterator[Trouble]:
