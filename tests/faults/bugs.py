@@ -26,7 +26,7 @@ from echo_ws_db.changes import ChangeRow
 from echo_ws_db.messages import NewMessage, SendRow
 from echo_ws_db.pool import Store
 from echo_ws_db.rows import Refused, as_rows
-from echo_ws_protocol.commands import MessageEdit, MessageSend
+from echo_ws_protocol.commands import MessageEdit, MessageSend, SessionResume
 from echo_ws_protocol.events import Member, Message
 from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import Done, MessageSent, Reply
@@ -289,19 +289,55 @@ def forget_a_revocation() -> None:
     _replace(Sessions, "_end", _nothing)
 
 
+# -- coming back
+
+
 @bug
-def say_hello_before_attaching() -> None:
-    """Greet at once, subscribe then: what is said in between is heard by nobody."""
-    attach = Feed.attach
+def resume_before_attaching() -> None:
+    """Read what was missed, attach then: what is committed in between is heard by nobody."""
+    read, attach = HANDLERS[SessionResume], Feed.attach
 
-    async def attach_later(feed: Feed, listener: Any) -> None:
-        async def wait_and_attach() -> None:
-            await asyncio.sleep(0.3)
-            await attach(feed, listener)
+    async def resume(ctx: Context, command: SessionResume) -> Any:
+        answer = await read(ctx, command)
+        await asyncio.sleep(0.1)
+        if ctx.listener:
+            await attach(ctx.services.feed, ctx.listener)
+        return answer
 
-        _later(wait_and_attach())
+    async def attach_later(*_: Any) -> None:
+        return None
 
     _replace(Feed, "attach", attach_later)
+    HANDLERS[SessionResume] = resume
+
+
+@bug
+def tell_while_answering_a_resume() -> None:
+    """Events overtake the answer that they continue, and the client takes them for what the answer holds."""
+    read = HANDLERS[SessionResume]
+
+    async def resume(ctx: Context, command: SessionResume) -> Any:
+        answer = await read(ctx, command)
+        await asyncio.sleep(0.1)
+        return answer
+
+    _replace(Connection, "hold", _nothing)
+    _replace(Connection, "release", _nothing)
+    HANDLERS[SessionResume] = resume
+
+
+@bug
+def resume_with_one_page() -> None:
+    """Answer with the first page, and call it all."""
+    read = HANDLERS[SessionResume]
+
+    async def resume(ctx: Context, command: SessionResume) -> Any:
+        answer = await read(ctx, command)
+        return msgspec.structs.replace(
+            answer, conversations=[msgspec.structs.replace(page, more=False) for page in answer.conversations]
+        )
+
+    HANDLERS[SessionResume] = resume
 
 
 # -- connections

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from websockets.exceptions import ConnectionClosed
 
-from echo_ws.client import LOST, Client, Closed, CommandFailed, ConnectionLost
+from echo_ws.client import LOST, Client, Closed, CommandFailed, ConnectionLost, Position, Reset
 from echo_ws_protocol.commands import (
     Command,
     ConversationList,
@@ -90,16 +90,31 @@ class Device:
         self.is_revoked = False
         self.messages: dict[UUID, tuple[int, str]] = {}
         self.client = RecordingClient(self, url, token=token, open_timeout=60)
+        self._token = token
         self._history = history
         self._clock = clock
         self._answer_s = answer_s
         self._connection: Connection
+        self._position: Position
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: dict[UUID, int] = {}
 
     async def start(self) -> None:
-        """Begin to connect."""
-        self._spawn(self._live())
+        """Begin to connect, and read what was there before."""
+        self._spawn(self._live(begins=True))
+        await asyncio.sleep(0)
+
+    async def leave(self) -> None:
+        """End, as a program that is closed: what was shown and the position are kept."""
+        self._position = self.client.position
+        await self.client.close()
+
+    async def come_back(self) -> None:
+        """Start again from the position that was kept."""
+        self.client = RecordingClient(
+            self, self.client.url, token=self._token, open_timeout=60, position=self._position
+        )
+        self._spawn(self._live(begins=False))
         await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -163,8 +178,10 @@ class Device:
     def heard_on_the_wire(self, event: Event) -> None:
         self._tell(event, f"{self.name}#{self.connections}", "event")
 
-    async def _live(self) -> None:
+    async def _live(self, *, begins: bool) -> None:
         await self.client.__aenter__()
+        if begins:
+            await self._read_all()
         with suppress(Closed):
             async for event in self.client.events():
                 self._take(event)
@@ -172,10 +189,10 @@ class Device:
     def _take(self, event: Event) -> None:
         self._tell(event, self.name, "event")
         match event:
-            case Hello():
-                self._spawn(self._read_all())
-            case Membership(left=False):
+            case Reset(rev=rev) if rev:
                 self._read_soon(event.conversation)
+            case Membership(left=False):
+                self._read_soon(event.conversation)  # for what was said before
             case Message():
                 self._show(event)
 
@@ -195,6 +212,8 @@ class Device:
                 told |= {"thing": "conversation", "state": f"{event.name} {event.deleted}"}
             case Membership():
                 told |= {"thing": f"membership:{event.conversation}", "state": f"{event.role} {event.left}"}
+            case Reset():
+                told |= {"how": "reset"}
             case _:
                 return
         channel = self.user if isinstance(event, Membership) else event.conversation
@@ -207,7 +226,6 @@ class Device:
         self._spawn(self._read(conversation))
 
     async def _read_all(self) -> None:
-        """After hello: what was missed is read. (Until the client resumes by itself.)"""
         self._reading[self.user] = self._reading.get(self.user, 0) + 1
         with suppress(Closed, CommandFailed):
             page = await self.client.call(ConversationList(limit=100), timeout=60)

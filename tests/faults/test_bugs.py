@@ -25,7 +25,9 @@ STORIES: list[tuple[str, Plot, Kind]] = [
     ("drop_one_in_a_thousand", talk.long_talk, Kind.HOLE),
     ("never_remove_a_member", talk.changing_members, Kind.LEAK),
     ("forget_a_revocation", talk.ended_session, Kind.LEAK),
-    ("say_hello_before_attaching", clients.lost_connections, Kind.HOLE),
+    ("resume_before_attaching", clients.lost_connections, Kind.HOLE),
+    ("tell_while_answering_a_resume", clients.lost_connections, Kind.HOLE),
+    ("resume_with_one_page", clients.returning_device, Kind.HOLE),
     ("close_without_a_code", talk.nothing, Kind.SILENT_CLOSE),
     ("swallow_a_reply", talk.nothing, Kind.UNANSWERED),
 ]

@@ -48,6 +48,8 @@ STORIES: list[tuple[str, Plot]] = [
     ("F29", redis.lossy_redis),
     ("F29", redis.deaf_redis),
     ("F29", redis.last_words_dropped),
+    ("none", clients.returning_device),
+    ("none", clients.removed_while_away),
     ("none", talk.nothing),
     ("none", talk.long_talk),
     ("none", talk.changing_members),

@@ -63,3 +63,35 @@ async def crowd(story: Story) -> None:
         await story.talked(A_WHILE)
         await story.everybody_is_back()
     await story.talked(A_WHILE // 2)
+
+
+async def returning_device(story: Story) -> None:
+    """A program is closed while much is said, and started again from the position that it kept."""
+    await story.talked(A_WHILE // 2)
+    device, _ = await story.device_behind_a_network("cat", story.nodes[0])
+    await story.everybody_is_back()
+    await story.talked(A_WHILE // 2)
+    await device.leave()
+    await story.talked(3 * A_WHILE)
+    await device.come_back()
+    await story.everybody_is_back()
+    await story.talked(A_WHILE // 2)
+
+
+async def removed_while_away(story: Story) -> None:
+    """Somebody is removed while all of his devices are away, and let in again while they are."""
+    await story.talked(A_WHILE // 2)
+    device, _ = await story.device_behind_a_network("dan", story.nodes[0])
+    await story.everybody_is_back()
+    await device.leave()
+    await story.talked(A_WHILE // 4)
+    await story.remove("dan")
+    await story.talked(A_WHILE // 2)
+    await device.come_back()
+    await story.everybody_is_back()
+    await device.leave()
+    await story.let_in("dan")
+    await story.talked(A_WHILE // 2)
+    await device.come_back()
+    await story.everybody_is_back()
+    await story.talked(A_WHILE // 4)
