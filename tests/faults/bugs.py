@@ -58,7 +58,7 @@ def _every(count: int) -> Callable[[], bool]:
     return lambda: next(numbers) % count == 0
 
 
-def _replace(owner: object, name: str, by: object) -> None:
+def replace(owner: object, name: str, by: object) -> None:
     """Put something in the place of a function or method, which need not keep what its type promises."""
     setattr(owner, name, by)
 
@@ -91,7 +91,7 @@ def acknowledge_before_commit() -> None:
         _later(commit())
         return rows
 
-    _replace(messages, "send", send)
+    replace(messages, "send", send)
 
 
 @bug
@@ -145,7 +145,7 @@ def store_a_repeated_send_again() -> None:
         seen.add(message.id)
         return await store(writer, message)
 
-    _replace(Writer, "send", send)
+    replace(Writer, "send", send)
 
 
 @bug
@@ -159,7 +159,7 @@ def say_retry_for_what_is_stored() -> None:
             raise Busy
         return row
 
-    _replace(Writer, "send", send)
+    replace(Writer, "send", send)
 
 
 @bug
@@ -171,7 +171,7 @@ def answer_with_the_next_seq() -> None:
         row = await store(writer, message)
         return row._replace(seq=(row.seq or 0) + 1) if is_late() else row
 
-    _replace(Writer, "send", send)
+    replace(Writer, "send", send)
 
 
 @bug
@@ -195,7 +195,7 @@ def tell_what_an_edited_message_was() -> None:
             event = msgspec.structs.replace(event, edited=False)
         publish(ctx, event)
 
-    _replace(Context, "publish", publish_stale)
+    replace(Context, "publish", publish_stale)
 
 
 # -- streams and catching up
@@ -211,7 +211,7 @@ def catch_up_by_created_at() -> None:
         cursor = await db.fetchval(newest, conversation, above_rev)
         return [row for row in await read(db, conversation, above_rev, limit) if _is_after(row, cursor)]
 
-    _replace(changes, "of_conversation", of_conversation)
+    replace(changes, "of_conversation", of_conversation)
 
 
 def _is_after(row: ChangeRow, cursor: Any) -> bool:
@@ -223,7 +223,7 @@ def _is_after(row: ChangeRow, cursor: Any) -> bool:
 @bug
 def ignore_a_resubscription() -> None:
     """A new subscription starts from now; nobody looks what came before. (And no sweep, which would find it.)"""
-    _replace(Feed, "_resync", _nothing)
+    replace(Feed, "_resync", _nothing)
 
 
 @bug
@@ -233,7 +233,7 @@ def never_sweep() -> None:
     async def sweep(_: Feed) -> None:
         await asyncio.Event().wait()
 
-    _replace(Feed, "_sweep", sweep)
+    replace(Feed, "_sweep", sweep)
 
 
 @bug
@@ -244,7 +244,7 @@ def tell_held_changes_twice() -> None:
     def release_twice(stream: Stream[Any]) -> list[Any]:
         return [change for change in release(stream) for _ in range(2)]
 
-    _replace(Stream, "_release", release_twice)
+    replace(Stream, "_release", release_twice)
 
 
 @bug
@@ -255,7 +255,7 @@ def ignore_holes() -> None:
         stream.rev = stream.known = max(stream.rev, rev)
         return [change]
 
-    _replace(Stream, "offer", offer)
+    replace(Stream, "offer", offer)
 
 
 @bug
@@ -267,7 +267,7 @@ def drop_one_in_a_thousand() -> None:
         if not (b'"op":"message"' in wire[:40] and loses()):
             write(connection, wire)
 
-    _replace(Connection, "write", lossy)
+    replace(Connection, "write", lossy)
 
 
 # -- who hears what
@@ -280,13 +280,13 @@ def never_remove_a_member() -> None:
     def follow(_: Feed, __: Topic, ___: Member) -> None:
         return None
 
-    _replace(Feed, "_follow_member", follow)
+    replace(Feed, "_follow_member", follow)
 
 
 @bug
 def forget_a_revocation() -> None:
     """A session is checked when it opens, and that is that."""
-    _replace(Sessions, "_end", _nothing)
+    replace(Sessions, "_end", _nothing)
 
 
 # -- coming back
@@ -307,7 +307,7 @@ def resume_before_attaching() -> None:
     async def attach_later(*_: Any) -> None:
         return None
 
-    _replace(Feed, "attach", attach_later)
+    replace(Feed, "attach", attach_later)
     HANDLERS[SessionResume] = resume
 
 
@@ -321,8 +321,8 @@ def tell_while_answering_a_resume() -> None:
         await asyncio.sleep(0.1)
         return answer
 
-    _replace(Connection, "hold", _nothing)
-    _replace(Connection, "release", _nothing)
+    replace(Connection, "hold", _nothing)
+    replace(Connection, "release", _nothing)
     HANDLERS[SessionResume] = resume
 
 
@@ -354,7 +354,7 @@ def close_without_a_code() -> None:
         else:
             send(connection, frame)
 
-    _replace(Connection, "send", send_or_drop)
+    replace(Connection, "send", send_or_drop)
 
 
 @bug
@@ -366,7 +366,7 @@ def swallow_a_reply() -> None:
         if not (isinstance(frame, Reply) and swallows()):
             send(connection, frame)
 
-    _replace(Connection, "send", send_some)
+    replace(Connection, "send", send_some)
 
 
 def _nothing(*_: Any) -> None:

@@ -93,7 +93,7 @@ class Node:
 
     def __init__(self, servers: Servers, folder: Path, random: Random, bug: str, **settings: Any) -> None:
         self.folder = folder
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.to_postgres = Proxy(servers.postgres_socket)
         self.to_redis = Proxy(servers.redis_socket, self._scrambler)
         self.front = Proxy(0)

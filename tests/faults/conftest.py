@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -15,15 +15,28 @@ from .story import Story, story
 Stories: TypeAlias = Callable[..., AbstractAsyncContextManager[Story]]
 
 
-@pytest.fixture(scope="session")
-async def lasting_servers(pristine: Path) -> AsyncIterator[Servers]:
-    """Yield PostgreSQL, migrated, and Redis, which stories may kill and freeze."""
+@asynccontextmanager
+async def _migrated(pristine: Path) -> AsyncIterator[Servers]:
     with open_folder() as folder:
         copy_cluster(pristine, folder)
         servers = Servers(folder)
         with servers.running():
             await migrate.up(servers.postgres.url)
             yield servers
+
+
+@pytest.fixture(scope="session")
+async def lasting_servers(pristine: Path) -> AsyncIterator[Servers]:
+    """Yield PostgreSQL, migrated, and Redis, which stories may kill and freeze."""
+    async with _migrated(pristine) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def own_servers(pristine: Path) -> AsyncIterator[Servers]:
+    """Yield servers that need not be well in the end."""
+    async with _migrated(pristine) as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,7 +21,7 @@ from echo_ws.broker.redis import publish_once
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import conversations, pool, sessions, users
 from echo_ws_db.rows import Database
-from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageSend, ReactionSet
+from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageHistory, MessageSend, ReactionSet
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
@@ -29,7 +29,7 @@ from tests.support.other_service import Sql
 from .checker import Anomaly, Kind, check
 from .cluster import Node, Servers
 from .device import Device, state_of
-from .history import History, Moved, Outcome, Revoked, Row, Stay, Trouble
+from .history import Asked, History, Moved, Outcome, Revoked, Row, Stay, Trouble
 from .proxy import Proxy
 
 PEOPLE = ("ann", "ben", "cat", "dan")
@@ -54,6 +54,13 @@ FROM messages.members WHERE conversation_id = ANY ($1::uuid[])
 """
 MEMBER_REV = "SELECT max(rev) FROM messages.members WHERE conversation_id = $1 AND user_id = $2"
 
+POST = """
+INSERT INTO messages.messages (id, conversation_id, from_user_id, content, created_at)
+VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP + make_interval(hours => $5)) RETURNING seq
+"""
+
+T = TypeVar("T")
+
 _phones = itertools.count(4930000000000)
 
 
@@ -68,7 +75,7 @@ class Sent(NamedTuple):
 class Story:
     """Two nodes, four people with six devices, a group of all and a direct conversation of two."""
 
-    def __init__(self, servers: Servers, nodes: list[Node], seed: int, *, answer_s: float) -> None:
+    def __init__(self, servers: Servers, nodes: list[Node], seed: int, *, answer_s: float, patience_s: float) -> None:
         self.servers = servers
         self.nodes = nodes
         self.history = History()
@@ -79,6 +86,7 @@ class Story:
         self.direct: UUID
         self.acknowledged = 0
         self._answer_s = answer_s
+        self._patience_s = patience_s
         self._sessions: dict[str, UUID] = {}
         self._sent: list[Sent] = []
         self._numbers = itertools.count(1)
@@ -135,13 +143,13 @@ class Story:
     async def talked(self, count: int) -> None:
         """Wait until so many more commands have been acknowledged."""
         goal = self.acknowledged + count
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self._patience_s):
             while self.acknowledged < goal:
                 self._answered.clear()
                 await self._answered.wait()
 
-    async def until(self, look: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
-        async with asyncio.timeout(within_s):
+    async def until(self, look: Callable[[], object]) -> None:
+        async with asyncio.timeout(self._patience_s):
             while not look():  # noqa: ASYNC110  # children and clients do not call back
                 await asyncio.sleep(LOOK_EVERY_S)
 
@@ -186,6 +194,32 @@ class Story:
         message = uuid7()
         command = MessageSend(conversation=conversation, message=message, content=self._text(device))
         return await self._ask(device, command)
+
+    async def can_read(self, name: str, conversation: UUID) -> bool:
+        page = await self.devices[name].client.call(MessageHistory(conversation=conversation))
+        return bool(page.messages)
+
+    async def post_elsewhere(self, name: str, conversation: UUID, *, hours: int) -> None:
+        """Let another service store a message whose clock is so many hours from the true time."""
+        message, content, began = uuid7(), f"from elsewhere {next(self._numbers)}", self.now()
+        async with self.database() as db:
+            seq = await db.fetchval(POST, message, conversation, self.people[name], content, hours)
+        asked = Asked(
+            device="another service",
+            op="send",
+            conversation=conversation,
+            message=message,
+            began=began,
+            ended=self.now(),
+            outcome="ok",
+            content=content,
+            seq=seq,
+        )
+        self.history.asked.append(asked)
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Keep something until the end of the story."""
+        return self._stack.enter_context(context)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Sql]:
@@ -304,14 +338,21 @@ class Story:
 
 @asynccontextmanager
 async def story(
-    servers: Servers, folder: Path, *, seed: int = 1, bug: str = "", answer_s: float = 20.0, **settings: Any
+    servers: Servers,
+    folder: Path,
+    *,
+    seed: int = 1,
+    bug: str = "",
+    answer_s: float = 20.0,
+    patience_s: float = PATIENCE_S,
+    **settings: Any,
 ) -> AsyncIterator[Story]:
     """Start two nodes and let everybody talk."""
     random = Random(seed)
     nodes = [Node(servers, folder / f"node-{n}", Random(random.random()), bug, **settings) for n in (1, 2)]
     async with AsyncExitStack() as stack:
         await asyncio.gather(*(stack.enter_async_context(node.running()) for node in nodes))
-        one = Story(servers, nodes, seed, answer_s=answer_s)
+        one = Story(servers, nodes, seed, answer_s=answer_s, patience_s=patience_s)
         await one.begin(stack)
         one.talk()
         yield one

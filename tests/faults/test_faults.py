@@ -1,12 +1,16 @@
 """Every fault of the catalogue, as a short story that must end well: README.md has the table."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import nemesis
+from .cluster import Servers
 from .conftest import Stories
-from .plots import clients, postgres, redis, talk, workers
+from .plots import clients, failover, full, postgres, redis, talk, workers
 from .plots.base import Plot
+from .story import story
 
 NEVER_MS = 3_600_000
 
@@ -23,6 +27,7 @@ STORIES: list[tuple[str, Plot]] = [
     ("F06", postgres.terminated_backends),
     ("F07", postgres.frozen_postgres),
     ("F08", postgres.read_only),
+    ("F09", full.full_disk),
     ("F10", postgres.too_many_connections),
     ("F11", postgres.locked_conversation),
     ("F12", postgres.changed_schema),
@@ -44,6 +49,7 @@ STORIES: list[tuple[str, Plot]] = [
     ("F24", clients.crowd),
     ("F25", workers.stalled_loop),
     ("F25", workers.frozen_worker),
+    ("F26", talk.stepped_clock),
     ("F28", workers.no_more_files),
     ("F29", redis.lossy_redis),
     ("F29", redis.deaf_redis),
@@ -63,8 +69,8 @@ def settings_for(plot: Plot) -> dict[str, Any]:
     return {"sweep_ms": NEVER_MS} if plot is redis.last_words_while_away else {}
 
 
-def name_of(plot: Any) -> str:
-    return plot if isinstance(plot, str) else getattr(plot, "__name__", None) or str(plot.args[0])
+def name_of(value: Plot | str) -> str:
+    return value if isinstance(value, str) else nemesis.name_of(value)
 
 
 @pytest.mark.parametrize(("fault", "plot"), STORIES, ids=name_of)
@@ -73,3 +79,11 @@ async def test_a_story_ends_well(fault: str, plot: Plot, tell: Stories) -> None:
         await plot(story)
 
         assert [] == await story.end()
+
+
+async def test_a_failover_to_a_synchronous_standby_loses_nothing(own_servers: Servers, tmp_path: Path) -> None:
+    """F08, on servers of its own: afterwards they are not what they were."""
+    async with story(own_servers, tmp_path) as told:
+        await failover.failover(told)
+
+        assert [] == await told.end()

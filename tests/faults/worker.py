@@ -8,10 +8,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from echo_ws import handlers, worker
+from echo_ws import handlers, sessions, worker
 from echo_ws.dispatch import HANDLERS, Context
 from echo_ws_db import messages
 from echo_ws_db.messages import NewMessage, SendRow
@@ -57,11 +58,26 @@ async def send_batch(db: Database, batch: Sequence[NewMessage], *, tracked_membe
 async def send(ctx: Context, command: MessageSend) -> Any:
     if seconds := goes_off("stall"):
         time.sleep(min(float(seconds), LONGEST_STALL_S))  # noqa: ASYNC251 - the fault
+    if seconds := goes_off("clock"):
+        step_clock(float(seconds))
     sent = await answer_send(ctx, command)
     if (armed_folder / "exit_after_publish").exists():
         await bugs.published(ctx)
         exit_if_armed("exit_after_publish")
     return sent
+
+
+def step_clock(seconds: float) -> None:
+    """Let this process believe that it is earlier or later; its monotonic clock goes on."""
+    true_time = time.time
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(seconds=seconds)
+
+    bugs.replace(time, "time", lambda: true_time() + seconds)
+    bugs.replace(sessions, "datetime", Clock)
 
 
 def main() -> int:

@@ -40,3 +40,14 @@ async def ended_session_unheard(story: Story) -> None:
         await story.until(lambda: story.now() > by)
         await story.talked(A_WHILE)
         await story.nodes[1].to_redis.open()
+
+
+async def stepped_clock(story: Story) -> None:
+    """The clocks of the workers jump by an hour, one ahead and one back, and another service's are wrong anyhow."""
+    for node, hours in zip(story.nodes, (1, -1), strict=True):
+        await story.talked(A_WHILE // 4)
+        armed = node.arm("clock", str(hours * 3600))
+        await story.until(lambda: not armed.exists())  # noqa: B023 - waited for at once
+        for wrong in (-1, 1):
+            await story.post_elsewhere("ann", story.group, hours=wrong)
+    await story.talked(A_WHILE)

@@ -1,9 +1,8 @@
 """Workers that die, stall and are replaced."""
 
 import resource
-from functools import partial
 
-from .base import A_WHILE, Plot, Story, kill, replaced
+from .base import A_WHILE, Story, kill, replaced
 
 STALL_S = 1.0
 FREEZE_S = 3.0
@@ -25,8 +24,22 @@ async def killed_after_an_answer(story: Story) -> None:
     await story.talked(10)
 
 
-async def exits(fault: str, story: Story) -> None:
-    """Each worker ends in one exact moment of a send: see ``worker``."""
+async def exits_before_commit(story: Story) -> None:
+    """Each worker ends before it asks PostgreSQL."""
+    await _exit(story, "exit_before_commit")
+
+
+async def exits_after_commit(story: Story) -> None:
+    """Each worker ends after the commit, before anybody is told."""
+    await _exit(story, "exit_after_commit")
+
+
+async def exits_after_publish(story: Story) -> None:
+    """Each worker ends after everybody was told, before the acknowledgement."""
+    await _exit(story, "exit_after_publish")
+
+
+async def _exit(story: Story, fault: str) -> None:
     for node in story.nodes:
         await story.talked(A_WHILE // 4)
         with story.trouble(fault, may_close=True):
@@ -34,11 +47,6 @@ async def exits(fault: str, story: Story) -> None:
             await story.until(lambda: not armed.exists())  # noqa: B023 - waited for at once
             await replaced(story, node, pid)
     await story.talked(A_WHILE // 4)
-
-
-exits_before_commit: Plot = partial(exits, "exit_before_commit")
-exits_after_commit: Plot = partial(exits, "exit_after_commit")
-exits_after_publish: Plot = partial(exits, "exit_after_publish")
 
 
 async def last_words_before_an_exit(story: Story) -> None:
