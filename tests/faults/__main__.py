@@ -1,6 +1,7 @@
 """`scripts/faults`: rounds of random trouble until the time is up, and the verdict on them."""
 
 import asyncio
+import logging
 import secrets
 import shutil
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import click
+import structlog
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,7 +25,7 @@ from .nemesis import Round, play
 LONGEST_ROUND_S = 300
 SHOWN = 20
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -41,6 +43,7 @@ def main(minutes: float, seed: int | None, only: int | None, bug: str | None) ->
     code 1, and a file with the history. Everything runs on this machine, in a folder that is removed.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # workers will die
     console.print(f"seed {seed}")
     try:
         is_good = uvloop.run(_run(minutes, seed, only, bug or ""))

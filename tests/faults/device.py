@@ -96,16 +96,19 @@ class Device:
         self._answer_s = answer_s
         self._connection: Connection
         self._position: Position
+        self._life: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: dict[UUID, int] = {}
 
     async def start(self) -> None:
         """Begin to connect, and read what was there before."""
-        self._spawn(self._live(begins=True))
+        self._life = self._spawn(self._live(begins=True))
         await asyncio.sleep(0)
 
     async def leave(self) -> None:
         """End, as a program that is closed: what was shown and the position are kept."""
+        self._life.cancel()  # from here on it takes no event: the position is that of what it took
+        await asyncio.wait([self._life])
         self._position = self.client.position
         await self.client.close()
 
@@ -114,7 +117,7 @@ class Device:
         self.client = RecordingClient(
             self, self.client.url, token=self._token, open_timeout=60, position=self._position
         )
-        self._spawn(self._live(begins=False))
+        self._life = self._spawn(self._live(begins=False))
         await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -251,7 +254,8 @@ class Device:
         if not self._reading[what]:
             del self._reading[what]
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

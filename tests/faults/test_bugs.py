@@ -7,7 +7,7 @@ from .checker import Kind
 from .conftest import Stories
 from .plots import clients, redis, talk, workers
 from .plots.base import Plot
-from .test_faults import settings_for
+from .test_faults import SETTINGS
 
 STORIES: list[tuple[str, Plot, Kind]] = [
     ("acknowledge_before_commit", workers.killed_after_an_answer, Kind.LOST),
@@ -35,7 +35,7 @@ STORIES: list[tuple[str, Plot, Kind]] = [
 
 @pytest.mark.parametrize(("bug", "plot", "kind"), STORIES, ids=[bug for bug, _, _ in STORIES])
 async def test_a_story_of_a_server_with_a_bug_ends_badly(bug: str, plot: Plot, kind: Kind, tell: Stories) -> None:
-    async with tell(bug=bug, answer_s=2.0, **settings_for(plot)) as story:
+    async with tell(bug=bug, answer_s=2.0, **SETTINGS.get(plot, {})) as story:
         await plot(story)
         anomalies = await story.end(within_s=1.5)
 

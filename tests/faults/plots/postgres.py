@@ -9,7 +9,9 @@ import asyncpg
 
 from .base import A_WHILE, Story
 
-HANG_S = 4.0
+HANG_S = 3.0
+"""Longer than a statement may take in these stories."""
+
 LOCK_S = 3.0
 MANY = 200
 
