@@ -105,7 +105,7 @@ class Node:
         self._bug = bug
         self._settings = settings
         self._supervisor: Supervisor
-        self._run: asyncio.Task[None]
+        self._run: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -121,8 +121,8 @@ class Node:
         with reserve("127.0.0.1", 0) as held:
             self.front.target = held.getsockname()[1]
             async with self.to_postgres, self.to_redis, self.front:
-                await self._start()
                 try:
+                    await self._start()
                     yield
                 finally:
                     await self._stop()
@@ -157,7 +157,7 @@ class Node:
         return ["/bin/sh", "-c", 'exec "$@" 2>>"$0"', log, "/usr/bin/env", *environment, *python]
 
     async def _stop(self) -> None:
-        if self._run.done():
+        if self._run is None or self._run.done():
             return
         self.thaw()
         self._supervisor.stop()

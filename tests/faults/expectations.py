@@ -11,7 +11,8 @@ Expectation: TypeAlias = Callable[[Story], None]
 
 def nobody_is_cut(story: Story) -> None:
     """Every connection that was there is there still."""
-    assert [] == [connection for connection in story.history.connections if connection.closed is not None]
+    cut = [connection for connection in story.history.connections if connection.closed is not None]
+    assert not cut, cut
 
 
 def answers_within(seconds: float) -> Expectation:
@@ -19,14 +20,15 @@ def answers_within(seconds: float) -> Expectation:
 
     def expect(story: Story) -> None:
         slow = [asked for asked in story.history.asked if asked.ended - asked.began > seconds]
-        assert [] == slow
+        assert not slow, slow
 
     return expect
 
 
 def sends_end_in(*outcomes: Outcome) -> Expectation:
     def expect(story: Story) -> None:
-        assert set() == {asked.outcome for asked in story.history.asked if asked.op == "send"} - set(outcomes)
+        others = [asked for asked in story.history.asked if asked.op == "send" and asked.outcome not in outcomes]
+        assert not others, others
 
     return expect
 
@@ -34,6 +36,6 @@ def sends_end_in(*outcomes: Outcome) -> Expectation:
 def closes_with(*codes: int) -> Expectation:
     def expect(story: Story) -> None:
         closed = {connection.code for connection in story.history.connections if connection.closed is not None}
-        assert set(codes) == closed
+        assert set(codes) == closed, closed
 
     return expect

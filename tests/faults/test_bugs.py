@@ -35,9 +35,9 @@ STORIES: list[tuple[str, Plot, Kind]] = [
 
 @pytest.mark.parametrize(("bug", "plot", "kind"), STORIES, ids=[bug for bug, _, _ in STORIES])
 async def test_a_story_of_a_server_with_a_bug_ends_badly(bug: str, plot: Plot, kind: Kind, tell: Stories) -> None:
-    async with tell(bug=bug, answer_s=2.0, **SETTINGS.get(plot, {})) as story:
+    async with tell(bug=bug, answer_s=1.0, **SETTINGS.get(plot, {})) as story:
         await plot(story)
-        anomalies = await story.end(within_s=1.5)
+        anomalies = await story.end(within_s=1.0)
 
     assert kind in {anomaly.kind for anomaly in anomalies}
 

@@ -12,7 +12,7 @@ from .base import A_WHILE, Story
 HANG_S = 3.0
 """Longer than a statement may take in these stories."""
 
-LOCK_S = 3.0
+LOCK_S = 2.5
 MANY = 200
 
 

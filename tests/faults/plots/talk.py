@@ -35,7 +35,7 @@ async def ended_session_unheard(story: Story) -> None:
     """The session of one device is ended while its node has no Redis to hear of it."""
     with story.trouble("no Redis for a node"):
         await story.nodes[1].to_redis.close()
-        await story.revoke("ann-2", within_s=2.0)
+        await story.revoke("ann-2", within_s=1.5)
         by = story.history.revoked[-1].by
         await story.until(lambda: story.now() > by)
         await story.talked(A_WHILE)

@@ -5,7 +5,7 @@ import resource
 from .base import A_WHILE, Story, kill, replaced
 
 STALL_S = 1.0
-FREEZE_S = 3.0
+FREEZE_S = 2.0
 
 
 async def killed_worker(story: Story) -> None:
