@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from .base import A_WHILE, Story
 
-LONG_S = 4.0
+LONG_S = 3.5
 """Longer than a node waits for a beat of its own before it gives a connection up."""
 
 

@@ -2,6 +2,8 @@
 
 import resource
 
+from tests.faults.cluster import Node
+
 from .base import A_WHILE, Story, kill, replaced
 
 STALL_S = 1.0
@@ -25,27 +27,27 @@ async def killed_after_an_answer(story: Story) -> None:
 
 
 async def exits_before_commit(story: Story) -> None:
-    """Each worker ends before it asks PostgreSQL."""
-    await _exit(story, "exit_before_commit")
+    """A worker ends before it asks PostgreSQL."""
+    await _exit(story, "exit_before_commit", story.nodes[0])
 
 
 async def exits_after_commit(story: Story) -> None:
     """Each worker ends after the commit, before anybody is told."""
-    await _exit(story, "exit_after_commit")
+    for node in story.nodes:
+        await _exit(story, "exit_after_commit", node)
 
 
 async def exits_after_publish(story: Story) -> None:
-    """Each worker ends after everybody was told, before the acknowledgement."""
-    await _exit(story, "exit_after_publish")
+    """A worker ends after everybody was told, before the acknowledgement."""
+    await _exit(story, "exit_after_publish", story.nodes[1])
 
 
-async def _exit(story: Story, fault: str) -> None:
-    for node in story.nodes:
-        await story.talked(A_WHILE // 4)
-        with story.trouble(fault, may_close=True):
-            pid, armed = node.pid, node.arm(fault)
-            await story.until(lambda: not armed.exists())  # noqa: B023 - waited for at once
-            await replaced(story, node, pid)
+async def _exit(story: Story, fault: str, node: Node) -> None:
+    await story.talked(A_WHILE // 4)
+    with story.trouble(fault, may_close=True):
+        pid, armed = node.pid, node.arm(fault)
+        await story.until(lambda: not armed.exists())
+        await replaced(story, node, pid)
     await story.talked(A_WHILE // 4)
 
 
