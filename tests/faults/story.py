@@ -7,8 +7,8 @@ seed differ as little as two runs of a distributed system can.
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar
@@ -130,8 +130,8 @@ class Story:
     async def device_behind_a_network(self, person: str, node: Node) -> tuple[Device, Proxy]:
         """Let one more device of somebody begin to connect, over a network of its own."""
         network = await self._stack.enter_async_context(Proxy(node.front.port))
-        async with self.database() as db:
-            return await self._bring(db, f"{person}-{len(self.devices)}", network), network
+        name = f"{person}-{len(self.devices)}"
+        return await self.patiently(lambda db: self._bring(db, name, network)), network
 
     def talk(self) -> None:
         """Let everybody begin to talk."""
@@ -172,9 +172,14 @@ class Story:
 
     async def _move(self, name: str, *, is_in: bool) -> None:
         user, began = self.people[name], self.now()
-        async with self.database() as db:
-            await (other_service.add if is_in else other_service.remove)(db, self.group, user)
-            rev = await db.fetchval(MEMBER_REV, self.group, user)
+        change = other_service.add if is_in else other_service.remove
+
+        async def move(db: Sql) -> int:
+            await change(db, self.group, user)
+            rev: int = await db.fetchval(MEMBER_REV, self.group, user)
+            return rev
+
+        rev = await self.patiently(move)
         moved = Moved(user=user, conversation=self.group, is_in=is_in, rev=rev, began=began, ended=self.now())
         self.history.moved.append(moved)
 
@@ -220,6 +225,15 @@ class Story:
     def enter(self, context: AbstractContextManager[T]) -> T:
         """Keep something until the end of the story."""
         return self._stack.enter_context(context)
+
+    async def patiently(self, work: Callable[[Sql], Awaitable[T]]) -> T:
+        """Do in the database what may be done twice, until it succeeds: it may be what is broken."""
+        async with asyncio.timeout(self._patience_s):
+            while True:
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    async with self.database() as db:
+                        return await work(db)
+                await asyncio.sleep(LOOK_EVERY_S)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Sql]:
