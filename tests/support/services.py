@@ -34,14 +34,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    with _folder() as folder:
+    with open_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def pristine() -> Iterator[Path]:
     """Yield the data folder of a server that was started and stopped once: copying it beats making another."""
-    with _folder() as folder:
+    with open_folder() as folder:
         with EmbeddedPostgres(folder, durable=False):
             pass
         yield folder
@@ -49,7 +49,7 @@ def pristine() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(pristine: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
-    with _folder() as folder:
+    with open_folder() as folder:
         copy_cluster(pristine, folder)
         with EmbeddedPostgres(folder, durable=request.config.getoption("--durable")) as server:
             yield server
@@ -57,7 +57,7 @@ def postgres(pristine: Path, request: pytest.FixtureRequest) -> Iterator[Embedde
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    with _folder() as folder, EmbeddedRedis(folder) as server:
+    with open_folder() as folder, EmbeddedRedis(folder) as server:
         yield server.url
 
 
@@ -138,7 +138,7 @@ def copy_cluster(pristine: Path, data_dir: Path) -> None:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
     """Make a folder outside of pytest's, which is closed to the account that root's servers run as."""
     folder = Path(tempfile.mkdtemp(prefix="echo-test-", dir=_open_parent()))
     folder.chmod(0o711)
