@@ -35,6 +35,7 @@ _NOT_DONE = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientResourcesError,  # a full disk, no memory: what is refused now may be taken when there is room
 )
 _NO_VERDICT = (
     OSError,

@@ -78,6 +78,12 @@ async def test_a_refusal_that_no_second_try_would_change_is_just_that(people: Wo
     assert not isinstance(failed.value, Crossed)
 
 
+@pytest.mark.parametrize("shortage", ["disk_full", "out_of_memory"])
+async def test_a_server_that_is_short_of_something_may_be_asked_again(people: World, shortage: str) -> None:
+    with pytest.raises(Unavailable):
+        await people.store.execute(f"DO $$ BEGIN RAISE {shortage}; END $$")
+
+
 async def test_a_statement_that_takes_too_long_has_done_nothing(people: World) -> None:
     store = await connect(people.database_url, size=1, statement_timeout=0.02)
 
