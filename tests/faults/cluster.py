@@ -23,6 +23,9 @@ from .proxy import Proxy
 from .scramble import Scrambler
 
 ROOT = Path(__file__).resolve().parents[2]
+UNLIMITED = dict.fromkeys(("commands_per_s", "commands_burst", "sends_per_s", "sends_burst"), 100_000)
+"""These people talk faster than people do."""
+
 CALM = {"drop": 0.0, "double": 0.0, "swap": 0.0}
 
 
@@ -139,6 +142,7 @@ class Node:
             "heartbeat_s": 2,
             "sweep_ms": 300,
             "revalidate_s": 0.5,
+            **UNLIMITED,
         }
         self._supervisor = Supervisor(Settings(**settings | self._settings), command=self._command())
         ready = asyncio.Event()

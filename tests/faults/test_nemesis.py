@@ -1,6 +1,7 @@
 """`scripts/faults`, as somebody runs it."""
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -18,9 +19,10 @@ SEED = "95"
 WORKERS = 2
 
 
-async def start(*arguments: str) -> Process:
+async def start(temporary: Path, *arguments: str) -> Process:
+    environment = os.environ | {"TMPDIR": str(temporary)}  # for the history of a run that fails
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults", *arguments, cwd=ROOT, stdout=PIPE, stderr=STDOUT
+        sys.executable, "-m", "tests.faults", *arguments, cwd=ROOT, env=environment, stdout=PIPE, stderr=STDOUT
     )
 
 
@@ -30,8 +32,8 @@ def test_a_seed_decides_what_happens() -> None:
     assert nemesis.plan(7, 3) != nemesis.plan(8, 3)
 
 
-async def test_a_bug_is_found_and_how_to_repeat_it_is_told() -> None:
-    run = await start("--seed", SEED, "--round", "1", "--bug", "close_without_a_code")
+async def test_a_bug_is_found_and_how_to_repeat_it_is_told(tmp_path: Path) -> None:
+    run = await start(tmp_path, "--seed", SEED, "--round", "1", "--bug", "close_without_a_code")
 
     said, _ = await asyncio.wait_for(run.communicate(), DEADLINE_S)
 
@@ -40,8 +42,8 @@ async def test_a_bug_is_found_and_how_to_repeat_it_is_told() -> None:
     assert f"repeat it: scripts/faults --seed {SEED} --round 1 --bug close_without_a_code" in said.decode()
 
 
-async def test_ctrl_c_ends_everything_that_it_started() -> None:
-    run = await start("--seed", SEED)
+async def test_ctrl_c_ends_everything_that_it_started(tmp_path: Path) -> None:
+    run = await start(tmp_path, "--seed", SEED)
     children = await asyncio.wait_for(workers_and_servers(run.pid), DEADLINE_S)
 
     run.send_signal(signal.SIGINT)

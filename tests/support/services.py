@@ -142,8 +142,10 @@ def open_folder() -> Iterator[Path]:
     """Make a folder outside of pytest's, which is closed to the account that root's servers run as."""
     folder = Path(tempfile.mkdtemp(prefix="echo-test-", dir=_open_parent()))
     folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _open_parent() -> Path:
