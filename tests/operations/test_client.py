@@ -22,7 +22,7 @@ from echo_ws_protocol.commands import Command, ConversationGet, MessageSend, Ses
 from echo_ws_protocol.errors import ErrorCode
 from echo_ws_protocol.events import Bye, Event, Hello, Message, Typing
 from echo_ws_protocol.ids import uuid7
-from echo_ws_protocol.replies import Done, Failure, MessageSent, Reply, Resumed
+from echo_ws_protocol.replies import ConversationChanges, Done, Failure, MessageSent, Reply, Resumed
 
 CONVERSATION, ALICE, SESSION = UUID(int=1), UUID(int=2), UUID(int=3)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -58,7 +58,9 @@ class Peer:
         await self.send(hello or HELLO)
         question = await self.command()
         assert isinstance(question, SessionResume)
-        await self.answer(question, Resumed(HELLO.epoch, NOON, rev=0))
+        known = question.conversations or question.epoch
+        here = [] if known else [ConversationChanges(CONVERSATION, rev=1, reset=True)]
+        await self.answer(question, Resumed(HELLO.epoch, NOON, rev=0, conversations=here))
 
     async def answer(self, command: Command[Any], answer: Struct) -> None:
         failure = answer if isinstance(answer, Failure) else UNSET
@@ -134,7 +136,7 @@ def text(seq: int) -> Message:
         conversation=CONVERSATION,
         message=UUID(int=seq),
         seq=seq,
-        rev=seq,
+        rev=1 + seq,
         sender=ALICE,
         type="text",
         content="hi",
