@@ -346,7 +346,7 @@ def resume_with_one_page() -> None:
 @bug
 def close_without_a_code() -> None:
     """Drop a connection when something is odd about it."""
-    send, is_odd = Connection.send, _every(200)
+    send, is_odd = Connection.send, _every(100)
 
     def send_or_drop(connection: Connection, frame: Any) -> None:
         if is_odd():
@@ -359,8 +359,8 @@ def close_without_a_code() -> None:
 
 @bug
 def swallow_a_reply() -> None:
-    """Lose one reply in a hundred."""
-    send, swallows = Connection.send, _every(100)
+    """Lose one reply in fifty."""
+    send, swallows = Connection.send, _every(50)
 
     def send_some(connection: Connection, frame: Any) -> None:
         if not (isinstance(frame, Reply) and swallows()):

@@ -23,8 +23,8 @@ from .proxy import Proxy
 from .scramble import Scrambler
 
 ROOT = Path(__file__).resolve().parents[2]
-UNLIMITED = dict.fromkeys(("commands_per_s", "commands_burst", "sends_per_s", "sends_burst"), 100_000)
-"""These people talk faster than people do."""
+UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "max_user_connections": 0}
+"""These people talk faster than people do, and have more devices."""
 
 CALM = {"drop": 0.0, "double": 0.0, "swap": 0.0}
 
