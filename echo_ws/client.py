@@ -53,6 +53,7 @@ HELLO_S = 10.0
 STABLE_S = 10.0  # a connection that dies younger counts as one more failure
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # a page of 100 messages of 4,096 escaped characters is 2.4 MB
 LOST = 1006
+_NOT_DONE = Failure(ErrorCode.BUSY, "retry", "not done: the server is being replaced")
 
 
 class CommandFailed(Exception):
@@ -284,7 +285,7 @@ class Client:
             await self._catch_up(connection)
             await self._read(connection)
         finally:
-            self._offline()
+            self._offline(connection.close_code)
             await connection.part()
 
     async def _connect(self, token: str) -> "_Connection":
@@ -372,11 +373,16 @@ class Client:
     async def _write(self, connection: "_Connection", command: Command[Any]) -> None:
         await connection.send(self._codec.encode(command), text=self._codec.is_text)
 
-    def _offline(self) -> None:
+    def _offline(self, code: int | None = None) -> None:
+        """Fail what has no answer: it is not known whether it was done, unless the server says that it was not."""
         if self._ready.done():
             self._ready = asyncio.get_running_loop().create_future()
         for reply_due in self._replies.values():
-            if not reply_due.done():
+            if reply_due.done():
+                continue
+            if code == CloseCode.DRAIN:
+                reply_due.set_exception(CommandFailed(_NOT_DONE))
+            else:
                 reply_due.set_exception(ConnectionLost("the connection was lost before the answer came"))
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -143,7 +143,10 @@ class Server:
         while any(p.session and p.session.in_flight for p in people) and loop.time() < deadline:  # noqa: ASYNC110  # once in a life
             await asyncio.sleep(0.01)
         for person in people:
-            person.close(CloseCode.DRAIN, f'{{"retry_after_ms":{slots_ms[person]}}}')
+            is_done = not (person.session and person.session.in_flight)
+            person.close(
+                CloseCode.DRAIN if is_done else CloseCode.GOING_AWAY, f'{{"retry_after_ms":{slots_ms[person]}}}'
+            )
 
     async def _watch_epoch(self) -> None:
         """Begin anew when the data did: after a restore, what clients and streams know of it means nothing."""

@@ -90,7 +90,7 @@ export type CloseCode =
   | 1008
   /** A message over the limit of size or fragments. */
   | 1009
-  /** The server is being replaced; come back after `retry_after_ms`. */
+  /** The server is being replaced; what was not answered was not done. Come back after `retry_after_ms`. */
   | 4000
   /** The client did not read; come back and catch up. */
   | 4001

@@ -82,7 +82,7 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     """A message over the limit of size or fragments."""
     DRAIN = 4000
-    """The server is being replaced; come back after ``retry_after_ms``."""
+    """The server is being replaced; what was not answered was not done. Come back after ``retry_after_ms``."""
     SLOW = 4001
     """The client did not read; come back and catch up."""
     INTERNAL = 4002

@@ -236,6 +236,19 @@ async def test_a_server_that_stays_busy_is_named_when_the_time_is_up() -> None:
     assert busy == raised.value.failure
 
 
+async def test_what_a_server_that_is_replaced_did_not_answer_was_not_done() -> None:
+    async def drains(peer: Peer) -> None:
+        await peer.greet()
+        await peer.command()
+        await peer.socket.close(4000, '{"retry_after_ms":0}')
+
+    async with playing(drains, greeting()) as server, client(server) as alice:
+        with pytest.raises(CommandFailed) as failed:
+            await alice.call(send(), retry=False)
+
+        assert ("busy", "retry") == (failed.value.code, failed.value.outcome)
+
+
 async def test_a_call_without_an_answer_times_out_and_says_that_it_may_have_been_done() -> None:
     async def silent(peer: Peer) -> None:
         await peer.greet()
