@@ -147,7 +147,7 @@ def test_the_token_of_a_new_session_is_shown_and_only_its_digest_stored(
     assert "laptop (cli)" in run("session", "list", user).stdout
 
 
-@pytest.mark.parametrize("who", [str(uuid.uuid4()), "+4915100000000"])
+@pytest.mark.parametrize("who", [str(uuid.UUID(int=7)), "+4915100000000"])
 def test_there_is_no_session_for_nobody(run: Run, who: str) -> None:
     result = run("session", "issue", who)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -180,7 +179,7 @@ def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: b
         start = struct.pack("!BBQ", head, masked | 127, size)
     if not mask:
         return start + payload
-    key = os.urandom(4)
+    key = b"\x37\xfa\x21\x3d"  # always the same: frames are names of test cases, too
     repeated = (key * (size // 4 + 1))[:size]
     return start + key + (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
 
