@@ -130,8 +130,8 @@ def as_membership(row: MembershipRow) -> Membership:
         rev=row.user_rev,
         role=row.role,  # type: ignore[arg-type]  # the table's check constraint
         silenced=bool(row.silenced),
-        left=bool(row.has_left),
-        since=0 if row.has_left else row.since_rev or 0,
+        left=row.has_left,
+        since=0 if row.has_left or row.is_deleted else row.since_rev or 0,
     )
 
 

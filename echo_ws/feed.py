@@ -126,7 +126,7 @@ class Feed:
         self._arrivals: dict[Listener, dict[Channel, int]] = {}
         """Conversations that a connection is being let into, each from the rev of the user's arrival on."""
         self._repairing: set[Channel] = set()
-        self._stale: set[Channel] = set()
+        self._stale: dict[Channel, None] = {}
         self._stale_arrived = asyncio.Event()
         self._places = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -262,10 +262,8 @@ class Feed:
 
     def _follow_member(self, topic: Topic, member: Member) -> None:
         """Let one who left hear no more; one who came is let in by the user's own channel, which tells him first."""
-        if not member.left:
-            self._recheck((Channel("u", member.user),))
-            return
-        for listener in self._hub.connections_of(member.user):
+        self._recheck((Channel("u", member.user),))
+        for listener in self._hub.connections_of(member.user) if member.left else ():
             self._leave(listener, topic.channel)
             self._turn_back(listener, topic.channel, member.rev)
 
@@ -287,7 +285,7 @@ class Feed:
         self._recheck(channel for name in names if (channel := self._names.get(name)))
 
     def _recheck(self, channels: Iterable[Channel]) -> None:
-        self._stale.update(channels)
+        self._stale.update(dict.fromkeys(channels))
         self._stale_arrived.set()
 
     async def _check_stale(self) -> None:
@@ -295,7 +293,7 @@ class Feed:
         while True:
             await self._stale_arrived.wait()
             self._stale_arrived.clear()
-            stale, self._stale = self._stale, set()
+            stale, self._stale = self._stale, {}
             await self._look(tuple(stale))
 
     async def _sweep(self) -> None:

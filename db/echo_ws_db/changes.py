@@ -21,15 +21,17 @@ class ChangeRow(NamedTuple):
 
 
 class MembershipRow(NamedTuple):
-    """A membership that changed, since which rev of its conversation. None did: a row without ``user_rev``."""
+    """A membership that changed, in which rev of its conversation. None did: a row without ``user_rev``."""
 
     last_rev: int
     user_rev: int | None
     conversation_id: UUID | None
     role: str | None
     silenced: bool | None
-    has_left: bool | None
+    has_left: bool
     since_rev: int | None
+    is_deleted: bool
+    """Whether the conversation is."""
 
 
 class PlaceRow(NamedTuple):

@@ -19,10 +19,10 @@ WHERE h.conversation_id = $1
 ORDER BY c.rev
 
 -- name: of_user(viewer, above_rev, limit) -> MembershipRow
--- The memberships of a user that changed above a rev of the user's own, with `last_rev` of the same snapshot. A
--- conversation that is deleted has no `since_rev`, the conversation's rev in which the membership changed.
+-- The memberships of a user that changed above a rev of the user's own, with `last_rev` of the same snapshot; `since_rev`
+-- is the conversation's rev in which the membership changed.
 SELECT u.last_rev, m.user_rev, m.conversation_id, m.role, m.silenced, m.left_seq IS NOT NULL AS has_left,
-       CASE WHEN c.id IS NOT NULL THEN m.rev END AS since_rev
+       m.rev AS since_rev, m.user_id IS NOT NULL AND c.id IS NULL AS is_deleted
 FROM users.heads u
 LEFT JOIN messages.members m ON m.user_id = u.user_id AND m.user_rev > $2
 LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL

@@ -104,9 +104,9 @@ async def _read(ctx: Context, due: dict[UUID, int]) -> list[ConversationChanges]
 def _arrivals(rows: Sequence[MembershipRow]) -> dict[UUID, int]:
     """Return where the client begins in conversations that it may not have yet."""
     return {
-        row.conversation_id: row.since_rev
+        row.conversation_id: row.since_rev or 0
         for row in rows
-        if row.conversation_id and row.since_rev is not None and not row.has_left
+        if row.conversation_id and not (row.has_left or row.is_deleted)
     }
 
 

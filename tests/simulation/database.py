@@ -175,14 +175,14 @@ class Database:
         if viewer not in self.users:
             return []
         rows = [
-            (m.user_rev, c.id, "member", False, m.left_seq is not None, None if c.is_deleted else m.rev)
+            (m.user_rev, c.id, "member", False, m.left_seq is not None, m.rev, c.is_deleted)
             for c in self.conversations.values()
             for m in c.members
             if m.user == viewer and m.user_rev > above
         ]
         rows.sort()
         last_rev = self.users[viewer]
-        return [(last_rev, *row) for row in rows[:limit]] or [(last_rev, None, None, None, None, False, None)]
+        return [(last_rev, *row) for row in rows[:limit]] or [(last_rev, None, None, None, None, False, None, False)]
 
     def _conversation_heads(self, ids: Sequence[UUID]) -> list[Row]:
         return [(id_, self.conversations[id_].last_rev) for id_ in ids if id_ in self.conversations]

@@ -31,7 +31,7 @@ from tests.support.sockets import CLOSE, TEXT, client_frame
 from . import database as db
 from .network import Broker, Ether, Link, Store, Weather
 
-SETTINGS = Settings(send_buffer_bytes=16_384, sweep_ms=2000, commands_per_s=0, sends_per_s=0)
+SETTINGS = Settings(send_buffer_bytes=12_288, sweep_ms=2000, commands_per_s=0, sends_per_s=0)
 CONVERSATIONS, USERS, NODES = 3, 4, 3
 FAIR_WEATHER_S = 60.0
 EVERYTHING = 10**9
@@ -169,6 +169,8 @@ class Device:
                 seen = (event.conversation, *thing_of(event), event.rev)
                 assert seen not in self._heard, f"told twice: {event}"
                 self._heard.add(seen)
+                if isinstance(event, Conversation) and event.conversation not in self.views:
+                    self._read_anew(event.conversation)  # it was deleted when it was to be read
                 self._show(event)
 
     def _show(self, event: Thing) -> None:
