@@ -106,8 +106,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0
     handshakes_per_s: Annotated[
         Limit, Meta(description="Handshakes a second that a worker answers; the rest is told when. 0: no limit.")
-    ] = 400
-    handshakes_burst: Annotated[Count, Meta(description="Handshakes at once, after a quiet time.")] = 800
+    ] = 800
+    handshakes_burst: Annotated[Count, Meta(description="Handshakes at once, after a quiet time.")] = 1600
     commands_per_s: Annotated[
         Limit, Meta(description="Commands a second of one connection, and of one user by POST. 0: no limit.")
     ] = 30

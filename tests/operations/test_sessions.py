@@ -210,16 +210,18 @@ async def test_time_address_and_user_agent_are_noted_without_a_write_per_frame(p
 
 async def test_a_session_in_use_stays_fresh_and_an_idle_one_does_not(people: World, db: Sql) -> None:
     attentive = await people.worker(revalidate_s=0.02, touch_s=0.02)
-    busy, idle = await people.person("Busy", attentive), await people.person("Idle", attentive)
-    noted = "SELECT last_activity_at FROM auth.sessions WHERE id = $1 AND ip_address IS NOT NULL"
-    of_idle = await until(lambda: db.fetchval(noted, idle.session))
-    of_busy = await until(lambda: db.fetchval(noted, busy.session))
+    busy = await people.person("Busy", attentive)
+    async with line(attentive, await people.token(await people.user("Idle"))) as silent:
+        idle = UUID((await silent.hear("hello"))["session"])
+        noted = "SELECT last_activity_at FROM auth.sessions WHERE id = $1 AND ip_address IS NOT NULL"
+        of_idle = await until(lambda: db.fetchval(noted, idle))
+        of_busy = await until(lambda: db.fetchval(noted, busy.session))
 
-    for _ in range(3):
-        await busy.call(ConversationList())
-        of_busy = await until(lambda: db.fetchval(f"{noted} AND last_activity_at > $2", busy.session, of_busy))  # noqa: B023
+        for _ in range(3):
+            await busy.call(ConversationList())
+            of_busy = await until(lambda: db.fetchval(f"{noted} AND last_activity_at > $2", busy.session, of_busy))  # noqa: B023
 
-    assert of_idle == await db.fetchval(noted, idle.session)
+        assert of_idle == await db.fetchval(noted, idle)
 
 
 # Going out

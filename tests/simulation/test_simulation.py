@@ -1,7 +1,7 @@
 """Whatever is lost, doubled, swapped or late, and whoever comes, goes, dozes or crashes: in the end every client shows
 what the database holds, and on the way nobody is told anything twice, or anything that is not for him.
 
-`ECHO_SEEDS=1000 scripts/test tests/simulation` runs more stories than usual; a story is its seed.
+`SIMULATION_SEEDS=1000 scripts/test tests/simulation` runs more stories than usual; a story is its seed.
 """
 
 import os
@@ -18,7 +18,7 @@ from echo_ws.stream import Stream
 from .clock import run
 from .town import Town
 
-SEEDS = range(int(os.environ.get("ECHO_SEEDS", "60")))
+SEEDS = range(int(os.environ.get("SIMULATION_SEEDS", "60")))
 ACTIONS = 200
 
 
