@@ -176,13 +176,12 @@ class Follower:
         if event.rev <= self._complete.get(conversation, 0):
             return []
         here[conversation] = max(here.get(conversation, 0), event.rev)
-        is_over = (
-            event.deleted if isinstance(event, Conversation) else isinstance(event, Member) and self._is_own_end(event)
-        )
-        return [event, self._reset(conversation, 0)] if is_over else [event]
+        return [event, self._reset(conversation, 0)] if self._is_end(event) else [event]
 
-    def _is_own_end(self, event: Member) -> bool:
-        return event.left and event.user == self._user
+    def _is_end(self, event: Message | Conversation | Member) -> bool:
+        if isinstance(event, Member):
+            return event.left and event.user == self._user
+        return isinstance(event, Conversation) and event.deleted
 
     def _completed(self, conversation: UUID, rev: int) -> None:
         self._missing.discard(conversation)

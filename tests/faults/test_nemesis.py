@@ -33,13 +33,13 @@ def test_a_seed_decides_what_happens() -> None:
 
 
 async def test_a_bug_is_found_and_how_to_repeat_it_is_told(tmp_path: Path) -> None:
-    run = await start(tmp_path, "--seed", SEED, "--round", "1", "--bug", "close_without_a_code")
+    run = await start(tmp_path, "--seed", SEED, "--round", "1", "--bug", "answer_with_the_next_seq")
 
     said, _ = await asyncio.wait_for(run.communicate(), DEADLINE_S)
 
     assert run.returncode == 1, said.decode()
-    assert "silent close: " in said.decode()
-    assert f"repeat it: scripts/faults --seed {SEED} --round 1 --bug close_without_a_code" in said.decode()
+    assert "lost acknowledgement: " in said.decode()
+    assert f"repeat it: scripts/faults --seed {SEED} --round 1 --bug answer_with_the_next_seq" in said.decode()
 
 
 async def test_ctrl_c_ends_everything_that_it_started(tmp_path: Path) -> None:
