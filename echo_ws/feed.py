@@ -7,26 +7,21 @@ stream misses (a hole, a fresh subscription, the sweep), and never makes a publi
 import asyncio
 import random
 import secrets
-import struct
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TypeVar
 from uuid import UUID
 
 from echo_ws_db import changes
 from echo_ws_db.changes import ChangeRow
 from echo_ws_db.pool import Store, StoreError
-from echo_ws_protocol.codec import BROKEN, JSON
-from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, Receipt, Typing
-from echo_ws_protocol.replies import Reply
+from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Typing
 
 from .broker import Broker
 from .events import as_membership, events_in
-from .frame import Frame, payload_of, wire
+from .frame import Frame
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
 from .logs import get_logger
 from .metrics import Metrics
-
-E = TypeVar("E", bound=Event)
+from .payload import MOMENTARY, change_of, checked, event_of, mention_of, pack, unpack
 
 log = get_logger(__name__)
 
@@ -40,75 +35,10 @@ SWEEP_CHUNK = 1000
 AT_ONCE = 4
 """Repairs that run at the same time, so that sends are never starved."""
 
-_HEAD = struct.Struct("!BBQ16s")
-"""Version, kind, rev (of what has none: the worker that said it, which does not want to hear it again), actor."""
-
-_VERSION = 1
-_NOBODY = bytes(16)
-_KNOWN = frozenset(map(int, Kind))
-_MOMENTARY = frozenset({Kind.MOMENTARY, Kind.STATE})
-_KINDS: dict[type, Kind] = {
-    Message: Kind.MESSAGE,
-    Conversation: Kind.CONVERSATION,
-    Member: Kind.MEMBER,
-    Membership: Kind.MEMBERSHIP,
-    Typing: Kind.MOMENTARY,
-    Receipt: Kind.STATE,
-}
-
 
 def name_of(channel: Channel) -> str:
     """Return the channel's name in Redis."""
     return f"echo:{channel.kind}:{channel.id}"
-
-
-def pack(change: Change) -> bytes:
-    """Return a change as workers send it to each other: a short head, then the very frame that clients get."""
-    actor = change.actor.bytes if change.actor else _NOBODY
-    return _HEAD.pack(_VERSION, change.kind, change.rev, actor) + change.frame.json
-
-
-def unpack(payload: bytes) -> Change:
-    """Return the change in another worker's payload; a kind that is newer than this worker is a poke.
-
-    Raises:
-        struct.error: it is too short to be one.
-    """
-    version, kind, rev, actor = _HEAD.unpack_from(payload)
-    is_known = version == _VERSION and kind in _KNOWN
-    frame = Frame(payload[_HEAD.size :])
-    return Change(rev, Kind(kind) if is_known else Kind.POKE, frame, None if actor == _NOBODY else UUID(bytes=actor))
-
-
-def checked(change: Change) -> Change:
-    """Return another worker's change if its frame holds what the head says: clients get it as it is.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if change.kind is Kind.POKE:
-        return change
-    wired = change.frame.json
-    try:
-        event = JSON.decode_server_frame(payload_of(wired))
-        frame = Frame(wired, None if isinstance(event, Reply) else event)
-        if event is None or (isinstance(event, Message) and event.metadata):
-            frame.msgpack  # noqa: B018  # made now: it may hold numbers that MessagePack does not
-    except (IndexError, OverflowError, *BROKEN) as error:
-        raise ValueError(str(error)) from None
-    if wired != wire(payload_of(wired), text=True) or not _is_as_said(change, event):
-        raise ValueError("the frame is not what the head says")
-    return change._replace(frame=frame)
-
-
-def _is_as_said(change: Change, event: object) -> bool:
-    if change.kind in _MOMENTARY:
-        return event is None or _KINDS.get(type(event)) in _MOMENTARY  # None: from a newer worker
-    return _KINDS.get(type(event)) is change.kind and getattr(event, "rev", 0) == change.rev
-
-
-def change_of(event: Message | Conversation | Member | Membership) -> Change:
-    return Change(event.rev, _KINDS[type(event)], Frame.of(event))
 
 
 class Feed:
@@ -206,8 +136,7 @@ class Feed:
 
     def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary."""
-        change = Change(0, _KINDS[type(event)], Frame.of(event), event.user)
-        self._publish(Channel("c", event.conversation), change)
+        self._publish(Channel("c", event.conversation), mention_of(event))
 
     def poke(self, channel: Channel) -> None:
         """Let every worker ask the database what changed in a channel."""
@@ -229,7 +158,7 @@ class Feed:
             change = unpack(payload)
             if change.rev != self._origin and self._is_news(channel, change):
                 self._take(channel, checked(change))
-        except (struct.error, ValueError):
+        except ValueError:
             log.warning("payload_broken", channel=name, size=len(payload))
 
     def _is_news(self, channel: Channel, change: Change) -> bool:
@@ -241,7 +170,7 @@ class Feed:
         topic = self._hub.topics.get(channel)
         if topic is None:
             return
-        if change.kind in _MOMENTARY:
+        if change.kind in MOMENTARY:
             self._metrics.fanout(topic.mention(change))
         elif change.kind is Kind.POKE:
             self._recheck((channel,))
@@ -256,8 +185,8 @@ class Feed:
             self._metrics.fanout(topic.deliver(change))
             if change.kind is Kind.MEMBER:
                 topic.members_rev = change.rev
-                self._follow_member(topic, _event_of(change, Member))
-            elif change.kind is Kind.CONVERSATION and _event_of(change, Conversation).deleted:
+                self._follow_member(topic, event_of(change, Member))
+            elif change.kind is Kind.CONVERSATION and event_of(change, Conversation).deleted:
                 self._close(topic)
 
     def _follow_member(self, topic: Topic, member: Member) -> None:
@@ -427,12 +356,6 @@ class Feed:
         task.add_done_callback(self._tasks.discard)
 
 
-def _event_of(change: Change, kind: type[E]) -> E:
-    event = JSON.decode_server_frame(payload_of(change.frame.json))
-    assert isinstance(event, kind)
-    return event
-
-
 def _tell(listener: Listener, found: Sequence[tuple[int, Change]]) -> bool:
     """Write changes up to the one with which the conversation ends for the listener; return whether there is one."""
     for _, change in found:
@@ -445,10 +368,10 @@ def _tell(listener: Listener, found: Sequence[tuple[int, Change]]) -> bool:
 def _ends(change: Change, user: UUID) -> bool:
     """Tell whether a conversation ends with this change, for one user or for all."""
     if change.kind is Kind.CONVERSATION:
-        return _event_of(change, Conversation).deleted
+        return event_of(change, Conversation).deleted
     if change.kind is not Kind.MEMBER:
         return False
-    member = _event_of(change, Member)
+    member = event_of(change, Member)
     return member.user == user and member.left
 
 
