@@ -11,7 +11,7 @@ from uuid import UUID
 from prompt_toolkit import PromptSession, print_formatted_text
 from prompt_toolkit.formatted_text import FormattedText
 
-from echo_ws.client import Client, CommandFailed
+from echo_ws.client import Client, CommandFailed, Reset
 from echo_ws_protocol.commands import (
     Command,
     ConversationGet,
@@ -69,7 +69,11 @@ class Chat:
     async def _listen(self) -> None:
         async for event in self._client.events():
             match event:
-                case Hello():
+                case Hello() if not self._entered.is_set():
+                    await self._catch_up()
+                case Reset(conversation=self._here, rev=0):
+                    say("this conversation is over for you")
+                case Reset(conversation=self._here):
                     await self._catch_up()
                 case Message(conversation=self._here):
                     self._show([event])
@@ -86,7 +90,7 @@ class Chat:
                     say(f"{self._screen.name(event.user)} {'left' if event.left else f'is here as {event.role}'}")
 
     async def _catch_up(self) -> None:
-        """Show what came while nobody listened."""
+        """Show what was said before, or more than the client could catch up with."""
         await self._meet()
         if not self._caught_up:
             await self._show_older(20)
