@@ -8,6 +8,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ import pytest
 
 from echo_ws import tokens
 from echo_ws.client import Client
+from echo_ws.hub import Channel
 from echo_ws.metrics import Metrics
 from echo_ws.server import Server
 from echo_ws.settings import Settings
@@ -26,11 +28,14 @@ from echo_ws_protocol.events import Membership
 from echo_ws_protocol.ids import uuid7
 
 from .services import Databases
+from .waiting import until
 
 UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "creations_per_min": 0, "handshakes_per_s": 0}
 """What lets tests do in a second what people do in an hour."""
 
 _phones = itertools.count(4915550000000)
+_servers: dict[str, Server] = {}
+"""Those that run, or ran, by their URLs."""
 
 
 class Worker:
@@ -60,7 +65,9 @@ class World:
         sock.setblocking(False)
         server = await Server.start(Settings(**chosen), sock, Metrics())
         self._stack.push_async_callback(server.drain)
-        return Worker(server, sock.getsockname()[1])
+        worker = Worker(server, sock.getsockname()[1])
+        _servers[worker.url] = server
+        return worker
 
     async def user(self, name: str = "somebody") -> UUID:
         user = await users.add(self.store, f"+{next(_phones)}", name)
@@ -88,11 +95,18 @@ class World:
         )
         for person in (creator, *others):
             await person.next(Membership)
+            await until(partial(_is_let_in, person, created.conversation))
         return created.conversation
 
     async def room(self, type_: str, creator: UUID, *others: UUID) -> UUID:
         """Create a conversation of users who need not be connected."""
         return (await conversations.create(self.store, uuid7(), type_, None, creator, others)).conversation
+
+
+async def _is_let_in(person: Client, conversation: UUID) -> bool:
+    """Tell whether what is momentary, too, reaches the devices of a person on this worker."""
+    hub = _servers[person.url]._hub
+    return all(hub.is_in(device, Channel("c", conversation)) for device in hub.connections_of(person.user))
 
 
 @pytest.fixture(scope="session")
