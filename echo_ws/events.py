@@ -21,6 +21,20 @@ log = get_logger(__name__)
 _TYPES = frozenset(get_args(ConversationType))
 
 
+LONG_AGO = datetime.fromtimestamp(0, UTC)
+"""When a message was written of which that cannot be told."""
+
+
+class MessagePlace(Struct):
+    """What of a message's row cannot be strange: keys and numbers."""
+
+    id: UUID
+    conversation_id: UUID
+    seq: int
+    rev: int
+    from_user_id: UUID
+
+
 class MessageBody(Struct):
     """A row of ``messages.snapshots`` as JSON."""
 
@@ -155,12 +169,30 @@ def events_in(
 
 
 def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
-    """Return the event of a row, if another service did not write what none can show: it must not block the others."""
+    """Return the event of a row. What another service wrote and no event can show must not block the others.
+
+    Such a message keeps its place as a tombstone; anything else is left out.
+    """
     try:
         return from_body(kind, body)
     except BROKEN as error:
         log.warning("change_not_told", kind=kind, error=str(error))
-        return None
+    return _tombstone(body) if kind == "message" else None
+
+
+def _tombstone(body: bytes) -> Message:
+    place = _PLACE.decode(body)
+    return Message(
+        conversation=place.conversation_id,
+        message=place.id,
+        seq=place.seq,
+        rev=place.rev,
+        sender=place.from_user_id,
+        type="text",
+        content="",
+        created_at=LONG_AGO,
+        deleted=True,
+    )
 
 
 def from_body(kind: str, body: bytes) -> Message | Conversation | Member:
@@ -179,5 +211,6 @@ def from_body(kind: str, body: bytes) -> Message | Conversation | Member:
 
 
 _MESSAGE = json.Decoder(MessageBody)
+_PLACE = json.Decoder(MessagePlace)
 _CONVERSATION = json.Decoder(ConversationBody)
 _MEMBER = json.Decoder(MemberBody)

@@ -366,6 +366,20 @@ async def test_strange_values_keep_nobody_from_hearing_what_follows(
         await device.call(ConversationGet(conversation=group))
 
 
+async def test_a_message_that_no_event_can_show_keeps_its_place_as_a_tombstone(
+    people: World, watchful: Worker, db: Sql
+) -> None:
+    alice, bob = await people.person("Alice", watchful), await people.person("Bob", watchful)
+    group = await people.conversation("group", alice, bob)
+    strange = await say(alice, group, "when?")
+    await bob.next(Message)
+
+    await db.execute("UPDATE messages.messages SET created_at = 'infinity', content = '' WHERE id = $1", strange)
+    told = await bob.next(Message)
+
+    assert (strange, 1, True, "") == (told.message, told.seq, told.deleted, told.content)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
