@@ -171,7 +171,7 @@ def events_in(
 def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
     """Return the event of a row. What another service wrote and no event can show must not block the others.
 
-    Such a message keeps its place as a tombstone; anything else is left out.
+    Such a message keeps its place as a tombstone, if its place can be read; anything else is left out.
     """
     try:
         return from_body(kind, body)
@@ -180,8 +180,11 @@ def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
     return _tombstone(body) if kind == "message" else None
 
 
-def _tombstone(body: bytes) -> Message:
-    place = _PLACE.decode(body)
+def _tombstone(body: bytes) -> Message | None:
+    try:
+        place = _PLACE.decode(body)
+    except BROKEN:  # nested too deeply to be read at all
+        return None
     return Message(
         conversation=place.conversation_id,
         message=place.id,
