@@ -232,16 +232,20 @@ class Feed:
             await self._look(tuple(self._hub.topics))
 
     async def _look(self, channels: Sequence[Channel]) -> None:
+        try:
+            await self._compare_all(channels)
+        except StoreError as error:
+            log.warning("sweep_failed", error=str(error))
+        except Exception:  # a sweep that ended would never be noticed
+            log.exception("sweep_failed")
+            self._metrics.count("errors", "sweep")
+
+    async def _compare_all(self, channels: Sequence[Channel]) -> None:
         for kind, heads in (("c", changes.conversation_heads), ("u", changes.user_heads)):
             some = [channel for channel in channels if channel.kind == kind]
             for start in range(0, len(some), SWEEP_CHUNK):
                 chunk = some[start : start + SWEEP_CHUNK]
-                try:
-                    rows = await heads(self._store, [channel.id for channel in chunk])
-                except StoreError as error:
-                    log.warning("sweep_failed", error=str(error))
-                    return
-                self._compare(chunk, dict(rows))
+                self._compare(chunk, dict(await heads(self._store, [channel.id for channel in chunk])))
 
     def _compare(self, channels: Iterable[Channel], heads: dict[UUID, int]) -> None:
         """Repair what is behind; a conversation without a head has been deleted, row and all."""
@@ -273,6 +277,9 @@ class Feed:
                     await catch_up(topic)
         except StoreError as error:
             log.warning("repair_failed", channel=name_of(topic.channel), error=str(error))  # the sweep tries again
+        except Exception:
+            log.exception("repair_failed", channel=name_of(topic.channel))
+            self._metrics.count("errors", "repair")
         finally:
             self._repairing.discard(topic.channel)
 

@@ -89,6 +89,8 @@ class Sessions:
                 await self._clean_up()
             except StoreError as error:
                 log.warning("sessions_not_checked", error=str(error))
+            except Exception:  # a watch that ended would never be noticed
+                log.exception("sessions_not_checked")
 
     def hear_revoked(self, payload: bytes) -> None:
         """End the sessions that another process says were revoked."""
