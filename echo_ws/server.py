@@ -143,10 +143,7 @@ class Server:
         while any(p.session and p.session.in_flight for p in people) and loop.time() < deadline:  # noqa: ASYNC110  # once in a life
             await asyncio.sleep(0.01)
         for person in people:
-            is_done = not (person.session and person.session.in_flight)
-            person.close(
-                CloseCode.DRAIN if is_done else CloseCode.GOING_AWAY, f'{{"retry_after_ms":{slots_ms[person]}}}'
-            )
+            _send_away(person, slots_ms[person])
 
     async def _watch_epoch(self) -> None:
         """Begin anew when the data did: after a restore, what clients and streams know of it means nothing."""
@@ -163,7 +160,7 @@ class Server:
         self._services = replace(self._services, epoch=found)
         for person in tuple(self._connections):
             self.feed.detach(person)
-            person.close(CloseCode.DRAIN, f'{{"retry_after_ms":{random.randrange(COME_BACK_WITHIN_MS)}}}')  # noqa: S311
+            _send_away(person, random.randrange(COME_BACK_WITHIN_MS))  # noqa: S311
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -192,7 +189,7 @@ class Server:
             self.metrics.command(op_of(command), error.code, 0)
             connection.send(Reply(command.id, error=error.failure()))
             if error.is_last:
-                connection.close(CloseCode.RATE, f'{{"retry_after_ms":{error.retry_after_ms}}}')
+                connection.close(CloseCode.RATE, _after(error.retry_after_ms))
         except EchoError as error:  # not in this state of the connection
             self.metrics.command(op_of(command), error.code, 0)
             connection.reject(Reply(command.id, error=error.failure()))
@@ -264,7 +261,7 @@ class Server:
         elif error.outcome == "rejected":
             connection.close(CloseCode.INTERNAL, str(error))
         else:
-            connection.close(CloseCode.BUSY, f'{{"retry_after_ms":{COME_BACK_MS}}}')
+            connection.close(CloseCode.BUSY, _after(COME_BACK_MS))
 
     async def _let_in(self, connection: Connection, token: str, reply: Reply | None = None) -> None:
         """Attach first, say hello then: what is committed after hello is heard."""
@@ -358,3 +355,14 @@ class Server:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _send_away(person: Connection, after_ms: int) -> None:
+    """Close, to come back later. ``DRAIN`` promises that what was not answered was not done."""
+    is_at_work = bool(person.session and person.session.in_flight)
+    person.close(CloseCode.GOING_AWAY if is_at_work else CloseCode.DRAIN, _after(after_ms))
+
+
+def _after(ms: int | None) -> str:
+    """Return the reason of a close that asks for a pause."""
+    return f'{{"retry_after_ms":{ms}}}'

@@ -67,6 +67,27 @@ async def test_a_send_at_work_is_answered_before_the_connection_closes(people: W
         await draining
 
 
+async def test_what_is_at_work_when_the_data_is_restored_is_not_said_to_be_undone(
+    people: World, leaving: Worker, db: Sql
+) -> None:
+    alice = await people.user()
+    room = await people.room("group", alice)
+    async with line(leaving, await people.token(alice)) as sender:
+        await sender.hear("hello")
+        async with db.transaction():
+            await db.execute("SELECT FROM messages.heads WHERE conversation_id = $1 FOR UPDATE", room)
+            message = {"conversation": str(room), "message": str(uuid7()), "content": "perhaps"}
+            await sender.say({"op": "message.send", "id": 1, **message})
+
+            async def is_at_work() -> bool:
+                return leaving.server.writer.waiting > 0
+
+            await until(is_at_work)
+            leaving.server._begin_epoch("another")
+
+            assert 1001 == (await closed(sender))[0]
+
+
 async def test_nobody_else_is_let_in_and_the_worker_is_not_ready(people: World, leaving: Worker) -> None:
     async with line(leaving, await people.token(await people.user())) as somebody:
         await somebody.hear("hello")
