@@ -5,7 +5,6 @@ listens to one, the node keeps a ``Topic`` for it: the stream that puts its chan
 hears a conversation changes only by a member change applied in rev order (and by connections that come and go).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple, Protocol
@@ -111,10 +110,6 @@ class Hub:
 
     def __len__(self) -> int:
         return sum(map(len, self._connected.values()))
-
-    def __iter__(self) -> Iterator[Listener]:
-        for listeners in self._connected.values():
-            yield from listeners
 
     def connections_of(self, user: UUID) -> tuple[Listener, ...]:
         return tuple(self._connected.get(user, ()))
