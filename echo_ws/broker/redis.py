@@ -3,7 +3,8 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio as redis
@@ -29,14 +30,14 @@ BEAT_S = 1.0
 SILENCE_S = 3.0
 """… and without one, until the connection is given up: pub/sub can hang without an error."""
 
+REACH_S = 2.0
+"""Seconds in which a connection must be open and tried out."""
+
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 """Seconds between attempts to reach a Redis that is away, at most."""
 
 OLDEST_VERSION = 7
-
-PUBLISH_ALL = "for n = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[n], ARGV[n + 1]) end"
-"""One command for many payloads: a pipeline of PUBLISH costs the worker five times as much."""
 
 AWAY = (RedisError, OSError, TimeoutError)
 
@@ -45,15 +46,43 @@ class RedisUnavailable(Exception):
     """Redis cannot be reached, is too old, or lets us do too little; the message says which."""
 
 
-def _client(url: str, *, socket_timeout: float | None = 2) -> "redis.Redis":
+def _client(url: str, *, socket_timeout: float | None = REACH_S) -> "redis.Redis":
     """Return a client that never repeats a command by itself: a PUBLISH would go out twice."""
     return redis.Redis.from_url(
         url,
-        socket_connect_timeout=2,
+        protocol=2,  # what a subscriber hears is a plain list then, and not another object that is formatted for a log
+        socket_connect_timeout=REACH_S,
         socket_timeout=socket_timeout,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncIterator["redis.Connection"]:
+    """Yield a connection without a client around it, whose pool and retries cost more than the command."""
+    async with _client(url, socket_timeout=None) as client:
+        connection: Any = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # not annotated
+        try:
+            async with asyncio.timeout(REACH_S):
+                await connection.connect()
+                await _try_out(connection)
+            yield connection
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+async def _try_out(connection: "redis.Connection") -> None:
+    """Do once all that a broker will do: a rule that forbids any of it is better found before it matters."""
+    channel = _private_channel()
+    for command in (
+        ("SUBSCRIBE", channel),
+        ("UNSUBSCRIBE", channel),
+        ("PUBLISH", channel, b""),
+        ("CLIENT", "REPLY", "ON"),
+    ):
+        await connection.send_command(*command)
+        await connection.read_response()
 
 
 async def check(url: str) -> str:
@@ -67,22 +96,13 @@ async def check(url: str) -> str:
             version = str((await client.info("server"))["redis_version"])
             if int(version.partition(".")[0]) < OLDEST_VERSION:
                 raise RedisUnavailable(f"Redis {version} is too old: version {OLDEST_VERSION} or later is needed")
-            await _try_out(client)
+        async with _connection(url):
+            pass
     except ResponseError as error:
         raise RedisUnavailable(f"Redis refuses what docs/operating.md says it must allow: {error}") from error
     except (*AWAY, ValueError) as error:
         raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
     return version
-
-
-async def _try_out(client: "redis.Redis") -> None:
-    """Do once all that a broker will do: a rule that forbids any of it is better found before the start."""
-    channel = _private_channel()
-    async with client.pubsub() as pubsub:
-        for ask in (pubsub.subscribe, pubsub.unsubscribe):
-            await ask(channel)
-            await pubsub.parse_response()
-    await client.eval(PUBLISH_ALL, 0, channel, b"")
 
 
 def _private_channel() -> str:
@@ -99,7 +119,11 @@ async def publish_once(url: str, channel: str, payload: bytes) -> None:
 
 
 class RedisBroker:
-    """Two connections, one that publishes and one that is subscribed. Each is made anew when it fails."""
+    """Two connections: a mouth that publishes, unanswered, and an ear that is subscribed.
+
+    That they are alive is known by the beats that go out by the one and come back by the other; when either fails, both
+    are made anew.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -110,7 +134,7 @@ class RedisBroker:
         self._publishing = asyncio.Event()
         self._canary = _private_channel()
         self._heard_at = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
         self.is_connected = False
 
     @property
@@ -119,17 +143,16 @@ class RedisBroker:
 
     async def start(self, hear: Hear, resync: Resync) -> None:
         self._hear, self._resync = hear, resync
-        self._tasks = [asyncio.create_task(_for_ever(work)) for work in (self._publish, self._listen)]
+        self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 1
         while self._queue and self.is_connected and loop.time() < deadline:  # noqa: ASYNC110  # once in its life
             await asyncio.sleep(0.01)
-        while pending := [task for task in self._tasks if not task.done()]:
-            for task in pending:
-                task.cancel()  # redis-py swallows one that comes while it disconnects: say it until it is heard
-            await asyncio.wait(pending, timeout=0.1)
+        while self._task and not self._task.done():
+            self._task.cancel()  # redis-py swallows one that comes while it disconnects: say it until it is heard
+            await asyncio.wait((self._task,), timeout=0.1)
 
     def subscribe(self, channel: str) -> None:
         self._channels.add(channel)
@@ -149,54 +172,70 @@ class RedisBroker:
         self._asked[channel] = is_on
         self._asking.set()
 
-    async def _publish(self) -> None:
-        async with _client(self._url) as client:
-            while True:
-                await self._publishing.wait()
-                self._publishing.clear()
-                while self._queue:
-                    batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-                    # Gone if this fails: pub/sub is at most once.
-                    await client.eval(PUBLISH_ALL, 0, *(part for payload in batch for part in payload))
+    async def _run(self) -> None:
+        """Work for ever, logging that Redis went away once, not at every attempt to reach it."""
+        pause = FIRST_PAUSE_S
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._work()
+            except* AWAY as errors:
+                if asyncio.get_running_loop().time() - started > SILENCE_S:
+                    pause = FIRST_PAUSE_S
+                if pause == FIRST_PAUSE_S:
+                    log.warning("redis_away", error=str(errors.exceptions[0]))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _listen(self) -> None:
-        async with _client(self._url, socket_timeout=None) as client, client.pubsub() as pubsub:
-            await pubsub.subscribe(self._canary)
+    async def _work(self) -> None:
+        """Publish and listen, until one of the two connections fails or falls silent."""
+        async with _connection(self._url) as mouth, _connection(self._url) as ear:
+            await mouth.send_command("CLIENT", "REPLY", "OFF")
+            await ear.send_command("SUBSCRIBE", self._canary)
             self._asked = dict.fromkeys(self._channels, True)
             self._asking.set()
+            self._publishing.set()
             self._heard_at = asyncio.get_running_loop().time()
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._read(pubsub))
-                    group.create_task(self._subscribe(pubsub))
+                    group.create_task(self._publish(mouth))
+                    group.create_task(self._read(ear))
+                    group.create_task(self._subscribe(ear))
                     group.create_task(self._watch())
             finally:
                 self.is_connected = False
 
-    async def _read(self, pubsub: Any) -> None:
+    async def _publish(self, connection: "redis.Connection") -> None:
         while True:
-            kind, name, data = response = await pubsub.parse_response()
+            await self._publishing.wait()
+            self._publishing.clear()
+            while self._queue:
+                batch = [("PUBLISH", *self._queue.popleft()) for _ in range(min(len(self._queue), MAX_BATCH))]
+                # Gone if this fails: pub/sub is at most once.
+                await connection.send_packed_command(connection.pack_commands(batch))
+
+    async def _read(self, connection: "redis.Connection") -> None:
+        while True:
+            kind, name, data = await connection.read_response()
             channel = name.decode()
             if channel == self._canary:
                 self._heard_at = asyncio.get_running_loop().time()
                 self.is_connected = True
             elif kind == b"message":
                 self._hear(channel, data)
-                continue
             elif kind == b"subscribe":
                 self._resync((channel,))
-            await pubsub.handle_message(response)  # which keeps the library's account of what is subscribed
 
-    async def _subscribe(self, pubsub: Any) -> None:
+    async def _subscribe(self, connection: "redis.Connection") -> None:
         """Ask for channels, many in one command; what was asked and taken back meanwhile is not asked at all."""
         while True:
             await self._asking.wait()
             self._asking.clear()
             asked, self._asked = self._asked, {}
-            for is_on, command in ((True, pubsub.subscribe), (False, pubsub.unsubscribe)):
+            for is_on, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
                 channels = [channel for channel, wanted in asked.items() if wanted is is_on]
                 for start in range(0, len(channels), MAX_BATCH):
-                    await command(*channels[start : start + MAX_BATCH])
+                    await connection.send_command(command, *channels[start : start + MAX_BATCH])
 
     async def _watch(self) -> None:
         """Beat, and give the connection up when the beats do not come back."""
@@ -205,19 +244,3 @@ class RedisBroker:
             await asyncio.sleep(BEAT_S)
             if asyncio.get_running_loop().time() - self._heard_at > SILENCE_S:
                 raise TimeoutError("Redis has gone silent")
-
-
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Run ``work`` again whenever it fails, logging that Redis went away once, not at every attempt."""
-    pause = FIRST_PAUSE_S
-    while True:
-        started = asyncio.get_running_loop().time()
-        try:
-            await work()
-        except* AWAY as errors:
-            if asyncio.get_running_loop().time() - started > SILENCE_S:
-                pause = FIRST_PAUSE_S
-            if pause == FIRST_PAUSE_S:
-                log.warning("redis_away", work=work.__name__, error=str(errors.exceptions[0]))
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
