@@ -1,7 +1,6 @@
 """Connections to PostgreSQL, and what can go wrong on them. Only this package imports asyncpg."""
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -70,6 +69,9 @@ class Store:
         self._acquire_timeout = acquire_timeout
         # PostgreSQL cancels first; this is for one that hangs. asyncpg's own timeout would wait for it twice.
         self._guard = statement_timeout + 1
+        self._spare: list[Any] = []
+        """Held between two statements: to give one back to the pool and take it again is two tasks and their turns."""
+        self._waiting = 0
 
     async def fetch(self, sql: str, *args: object) -> list[Any]:
         rows: list[Any] = await self._run("fetch", sql, args)
@@ -88,7 +90,7 @@ class Store:
     @property
     def idle(self) -> int:
         """How many connections are free."""
-        return self._pool.get_idle_size()
+        return self._pool.get_idle_size() + sum(map(_is_open, self._spare))
 
     @property
     def size(self) -> int:
@@ -98,29 +100,59 @@ class Store:
     async def close(self) -> None:
         """Close the connections: within a second in good order, else at once."""
         try:
-            await asyncio.wait_for(self._pool.close(), 1)
+            async with asyncio.timeout(1):
+                while self._spare:
+                    await self._pool.release(self._spare.pop())
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
     async def _run(self, method: str, sql: str, args: tuple[object, ...]) -> Any:
+        connection = await self._take()
+        guard = asyncio.get_running_loop().call_later(self._guard, _cut, connection)
         try:
-            connection = await self._pool.acquire(timeout=self._acquire_timeout)
-        except (TimeoutError, *_UNREACHABLE) as error:
-            raise Unavailable(str(error) or "no connection to PostgreSQL is free") from error
-        try:
-            async with asyncio.timeout(self._guard):
-                return await getattr(connection, method)(sql, *args)
+            return await getattr(connection, method)(sql, *args)
         except _NOT_DONE as error:
             raise Unavailable(str(error)) from error
-        except (TimeoutError, *_NO_VERDICT) as error:
-            with suppress(asyncpg.InterfaceError):  # the pool takes a lost one back by itself
-                connection.terminate()
+        except _NO_VERDICT as error:
+            _cut(connection)
             raise NoVerdict(str(error) or "PostgreSQL does not answer") from error
         except asyncpg.PostgresError as error:
             kind = Crossed if isinstance(error, asyncpg.IntegrityConstraintViolationError) else Failed
             raise kind(f"{error.sqlstate}: {error.args[0]}") from None  # its detail may show a row, and so a message
         finally:
+            guard.cancel()
+            if self._waiting:
+                await self._pool.release(connection)
+            else:
+                self._spare.append(connection)
+
+    async def _take(self) -> Any:
+        while self._spare:
+            connection = self._spare.pop()
+            if _is_open(connection):
+                return connection
             await self._pool.release(connection)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._acquire_timeout):
+                return await self._pool.acquire()
+        except (TimeoutError, *_UNREACHABLE) as error:
+            raise Unavailable(str(error) or "no connection to PostgreSQL is free") from error
+        finally:
+            self._waiting -= 1
+
+
+def _is_open(connection: Any) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken a lost one back by itself
+        return False
+
+
+def _cut(connection: Any) -> None:
+    if _is_open(connection):
+        connection.terminate()
 
 
 async def _set_up(connection: Any) -> None:

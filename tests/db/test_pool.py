@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from echo_ws_db.pool import Crossed, Failed, NoVerdict, Unavailable, connect
+from echo_ws_db.pool import Crossed, Failed, NoVerdict, Unavailable, _is_open, connect
 from tests.support.world import World
 
 
@@ -144,4 +144,42 @@ async def test_a_server_that_starts_up_is_unavailable(between: Between) -> None:
         with pytest.raises(Unavailable, match="starting up"):
             await store.fetchval("SELECT 1")
 
+    await store.close()
+
+
+async def test_a_connection_that_is_kept_goes_to_whoever_waits_for_one(people: World) -> None:
+    store = await connect(people.database_url, size=1)
+
+    slow = [store.fetchval("SELECT $1::int FROM pg_sleep(0.05)", n) for n in range(4)]
+
+    assert [0, 1, 2, 3] == await asyncio.gather(*slow)
+    await store.close()
+
+
+async def test_a_statement_that_is_called_off_leaves_the_connection_to_the_next(people: World) -> None:
+    store = await connect(people.database_url, size=1)
+    called_off = asyncio.create_task(store.fetchval("SELECT 1 FROM pg_sleep(10)"))
+    async with asyncio.timeout(1):
+        while store.idle:  # noqa: ASYNC110  # nothing tells when it is sent
+            await asyncio.sleep(0.01)
+
+    called_off.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await called_off
+    assert 2 == await store.fetchval("SELECT 2")
+    await store.close()
+
+
+async def test_one_that_was_lost_while_unused_is_replaced_unnoticed(between: Between) -> None:
+    store = await connect(between.url, size=1)
+    assert 1 == await store.fetchval("SELECT 1")
+    (kept,) = store._spare
+
+    between.hang_up()
+    async with asyncio.timeout(1):
+        while _is_open(kept):  # noqa: ASYNC110  # a connection does not call back
+            await asyncio.sleep(0.01)
+
+    assert 2 == await store.fetchval("SELECT 2")
     await store.close()
