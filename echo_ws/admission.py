@@ -35,6 +35,8 @@ class Admission:
         self.trusted = trusted
         self.memory_bytes = 0
         """What the worker uses; whoever can measure it keeps it here."""
+        self.is_aside = False
+        """Whether other workers serve, and this one cannot: clients are to go to them."""
         self._max_connections = max_connections
         self._max_unauthenticated = max_unauthenticated
         self._max_memory_bytes = max_memory_bytes
@@ -74,6 +76,8 @@ class Admission:
 
     def shake_hands(self, now: float) -> Refusal | None:
         """Take a place among the handshakes that are answered now, or be told when there will be one."""
+        if self.is_aside:
+            return _full("this server cannot reach its database")
         wait_s = self._handshakes.wait_s(now) if self._handshakes else 0.0
         return _full("too many are coming at once", wait_s) if wait_s else None
 

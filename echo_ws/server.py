@@ -21,6 +21,7 @@ from echo_ws_protocol.events import Bye, Hello
 from echo_ws_protocol.replies import Done, Reply
 
 from . import __version__, handlers
+from .admission import Admission
 from .broker import Broker, open_broker
 from .connection import Connection
 from .dispatch import Context, Services, answer, explain
@@ -32,6 +33,7 @@ from .hub import Hub
 from .limits import Limits
 from .logs import get_logger
 from .metrics import Metrics, sample
+from .peers import BEAT_S, PEERS, Peers
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
 from .settings import Settings
@@ -58,7 +60,7 @@ class Server:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
-        self.is_ready = False
+        self._is_up = False
         self.metrics = metrics
         self.store = store
         self.broker = broker
@@ -77,6 +79,7 @@ class Server:
         self._limits = Limits(settings)
         self._connections: set[Connection] = set()
         self._of_user: dict[UUID, dict[Connection, None]] = {}
+        self._peers = Peers(settings.cut_off_s)
         self.sessions = Sessions(store, settings, self._connections, loop.time)
         self._services = Services(
             store, self.writer, self.feed, metrics, loop.time, database, asyncio.Semaphore(CATCH_UPS)
@@ -102,10 +105,11 @@ class Server:
 
     async def _begin(self, sock: socket.socket) -> None:
         self.feed.listen(REVOKED, self.sessions.hear_revoked)
+        self.feed.listen(PEERS, lambda sign: self._peers.hear(sign, self._services.clock()))
         await self.feed.start()
         self.writer.start()
         self._spawn(self.sessions.watch())
-        self._spawn(self._watch_epoch())
+        self._spawn(self._watch_database())
         self._spawn(sample(self.metrics))
         self.metrics.probes.append(self._probe)
         site = app(
@@ -116,12 +120,24 @@ class Server:
             max_body_bytes=self.settings.max_frame_bytes,
         )
         self._listener = await listen(self, sock, site)
-        self.is_ready = True
+        self._spawn(self._watch_reach())
+        self._is_up = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether newcomers find what they come for here."""
+        return self._is_up and not self._admission.is_aside
 
     async def drain(self) -> None:
-        """Take no more connections, tell everybody when to come back, and part with them, a slice at a time."""
-        self.is_ready = False
+        """Take no more connections, part with those there are, and stop."""
+        self._is_up = False
         self._listener.close()
+        await self._part_with_all()
+        await self._listener.finish(2)
+        await self._stop()
+
+    async def _part_with_all(self) -> None:
+        """Tell everybody when to come back, and part with them, a slice at a time."""
         deadline = asyncio.get_running_loop().time() + self.settings.drain_s
         people = list(self._connections)
         random.shuffle(people)
@@ -132,8 +148,6 @@ class Server:
         for start in range(0, len(people), size):
             await self._part(people[start : start + size], slots_ms, deadline)
             await asyncio.sleep(DRAIN_STEP_S)
-        await self._listener.finish(2)
-        await self._stop()
 
     async def _part(self, people: Sequence[Connection], slots_ms: Mapping[Connection, int], deadline: float) -> None:
         """Finish the commands at work, take no others, and close."""
@@ -145,14 +159,28 @@ class Server:
         for person in people:
             _send_away(person, slots_ms[person])
 
-    async def _watch_epoch(self) -> None:
-        """Begin anew when the data did: after a restore, what clients and streams know of it means nothing."""
+    async def _watch_database(self) -> None:
+        """Tell the peers that the database answers, and begin anew when it is another one: after a restore."""
         while True:
-            await asyncio.sleep(self.settings.revalidate_s)
+            await asyncio.sleep(BEAT_S)
             with suppress(StoreError):  # next time
                 found = await epoch.current(self.store)
+                self.broker.publish(PEERS, self._peers.sign)
                 if found != self._epoch:
                     self._begin_epoch(found)
+
+    async def _watch_reach(self) -> None:
+        """Leave the clients to the peers while those reach PostgreSQL, and this worker does not."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            answered_at = max(self.store.answered_at, self._lanes.answered_at)
+            is_cut_off = self._peers.is_cut_off(answered_at, self._services.clock())
+            if is_cut_off and not self._admission.is_aside:
+                log.warning("stepped_aside", connections=len(self._connections))
+                self._spawn(self._part_with_all())
+            elif self._admission.is_aside and not is_cut_off:
+                log.warning("stepped_back")
+            self._admission.is_aside = is_cut_off
 
     def _begin_epoch(self, found: str) -> None:
         log.warning("epoch_changed", before=self._epoch, now=found)
@@ -339,11 +367,15 @@ class Server:
             return {"is_reachable": False, "error": str(error)}
         return {"is_reachable": True, "durability": settings.grade, **settings._asdict()}
 
+    @property
+    def _admission(self) -> Admission:
+        return self._listener.commons.admission
+
     def _probe(self) -> None:
         gauge = self.metrics.gauge
         self.metrics.connections = len(self._connections)
-        gauge("connections_unauthenticated", self._listener.commons.admission.unauthenticated)
-        gauge("memory_bytes", self._listener.commons.admission.memory_bytes)
+        gauge("connections_unauthenticated", self._admission.unauthenticated)
+        gauge("memory_bytes", self._admission.memory_bytes)
         gauge("conversations", len(self._hub.topics))
         gauge("writer_queue", self.writer.waiting)
         gauge("redis_queue", self.broker.queued)

@@ -148,6 +148,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cleanup_s: Annotated[
         Seconds, Meta(description="Seconds between deletions of expired sessions, on each worker.")
     ] = 3600
+    cut_off_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds without PostgreSQL, while other workers reach it, until a worker sends its clients to "
+            "them. 0: never.",
+        ),
+    ] = 10
     drain_s: Annotated[Seconds, Meta(description="Seconds over which a stopping worker sends its clients away.")] = 10
     statement_timeout_ms: Annotated[Milliseconds, Meta(description="Milliseconds for one SQL statement.")] = 3000
     acquire_timeout_ms: Annotated[

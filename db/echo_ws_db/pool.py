@@ -72,6 +72,8 @@ class Store:
         self._spare: list[Any] = []
         """Held between two statements: to give one back to the pool and take it again is two tasks and their turns."""
         self._waiting = 0
+        self.answered_at = asyncio.get_running_loop().time()
+        """The loop's time at which PostgreSQL last carried a statement out."""
 
     async def fetch(self, sql: str, *args: object) -> list[Any]:
         rows: list[Any] = await self._run("fetch", sql, args)
@@ -109,9 +111,10 @@ class Store:
 
     async def _run(self, method: str, sql: str, args: tuple[object, ...]) -> Any:
         connection = await self._take()
-        guard = asyncio.get_running_loop().call_later(self._guard, _cut, connection)
+        loop = asyncio.get_running_loop()
+        guard = loop.call_later(self._guard, _cut, connection)
         try:
-            return await getattr(connection, method)(sql, *args)
+            result = await getattr(connection, method)(sql, *args)
         except _NOT_DONE as error:
             raise Unavailable(str(error)) from error
         except _NO_VERDICT as error:
@@ -120,6 +123,9 @@ class Store:
         except asyncpg.PostgresError as error:
             kind = Crossed if isinstance(error, asyncpg.IntegrityConstraintViolationError) else Failed
             raise kind(f"{error.sqlstate}: {error.args[0]}") from None  # its detail may show a row, and so a message
+        else:
+            self.answered_at = loop.time()
+            return result
         finally:
             guard.cancel()
             if self._waiting:

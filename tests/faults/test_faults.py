@@ -42,6 +42,7 @@ STORIES: list[tuple[str, Plot, list[Expectation]]] = [
     ("F18", redis.node_without_redis, [nobody_is_cut, answers_within(1), sends_end_in("ok")]),
     ("F18", redis.last_words_while_away, [nobody_is_cut, answers_within(1), sends_end_in("ok")]),
     ("F19", postgres.node_without_postgres, [nobody_is_cut, sends_end_in("ok", "retry", "unknown")]),
+    ("F19", postgres.node_steps_aside, [closes_with(CloseCode.DRAIN, CloseCode.GOING_AWAY)]),
     ("F20", clients.half_open_client, [answers_within(1), sends_end_in("ok")]),
     ("F20", clients.slow_network, [nobody_is_cut, sends_end_in("ok")]),
     ("F21", clients.slow_client, [answers_within(1), sends_end_in("ok")]),
@@ -67,8 +68,9 @@ SETTINGS: dict[Plot, dict[str, Any]] = {
     redis.last_words_while_away: {"sweep_ms": 3_600_000},  # or the sweep would find what a new subscription must
     clients.half_open_client: {"heartbeat_s": 0.5},
     workers.frozen_worker: {"heartbeat_s": 0.5},
-    postgres.frozen_postgres: {"statement_timeout_ms": 1000},
+    postgres.frozen_postgres: {"statement_timeout_ms": 1000, "cut_off_s": 1},  # no peer reaches it: all stay
     postgres.node_without_postgres: {"statement_timeout_ms": 1000},
+    postgres.node_steps_aside: {"statement_timeout_ms": 500, "cut_off_s": 1},
 }
 
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import Line, line
@@ -98,3 +98,17 @@ async def test_nobody_else_is_let_in_and_the_worker_is_not_ready(people: World, 
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
             await asyncio.open_connection("127.0.0.1", leaving.port)
         await draining
+
+
+async def test_a_worker_that_is_cut_off_from_postgresql_leaves_its_clients_to_those_that_are_not(people: World) -> None:
+    await people.worker()
+    impatient = await people.worker(cut_off_s=1e-6)  # so that the last answer is always too long ago
+    token = await people.token(await people.user())
+    async with line(impatient, token) as somebody:
+        await somebody.hear("bye")
+
+        assert 4000 == (await closed(somebody))[0]
+    assert not impatient.server.is_ready
+    with pytest.raises(InvalidStatus, match="503"):
+        async with line(impatient, token):
+            pass

@@ -72,8 +72,18 @@ async def frozen_postgres(story: Story) -> None:
 
 async def node_without_postgres(story: Story) -> None:
     """One node is cut off from PostgreSQL, and no packet tells it so; the other one serves."""
+    await _black_hole(story)
+
+
+async def node_steps_aside(story: Story) -> None:
+    """That lasts for longer than the node may wait: it sends its clients to the other one, until it is well again."""
+    await _black_hole(story, may_close=True)
+    await story.everybody_is_back()
+
+
+async def _black_hole(story: Story, *, may_close: bool = False) -> None:
     await story.talked(A_WHILE // 2)
-    with story.trouble("PostgreSQL is a black hole for a node"):
+    with story.trouble("PostgreSQL is a black hole for a node", may_close=may_close):
         story.nodes[1].to_postgres.freeze()
         thaw_at = story.now() + HANG_S
         await story.until(lambda: story.now() > thaw_at)
