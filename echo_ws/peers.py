@@ -1,8 +1,8 @@
 """Whether this worker alone cannot reach PostgreSQL: then its clients are better off with its peers.
 
 Every worker tells the others, through Redis, each time PostgreSQL has answered it. Whoever hears that while its own
-questions have had no answer for long is cut off. If nobody says so, PostgreSQL is away for all, or Redis is: moving would
-help nobody, and everybody stays.
+questions have had no answer for long is cut off. If nobody says so, PostgreSQL is away for all, or Redis is: to move
+would help nobody, and everybody stays.
 """
 
 import secrets
