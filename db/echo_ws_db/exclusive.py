@@ -41,12 +41,12 @@ async def connected(url: str) -> AsyncIterator[Connection]:
     try:
         connection = await asyncpg.connect(url, timeout=10, server_settings=_SETTINGS)
     except (*_FAILURES, ValueError) as error:
-        raise MigrationError(f"cannot connect to PostgreSQL at {_place(url)}: {_one_line(error)}") from error
+        raise MigrationError(f"cannot connect to PostgreSQL at {place(url)}: {one_line(error)}") from error
     try:
         await check_version(connection)
         yield connection
     except _FAILURES as error:
-        raise MigrationError(f"PostgreSQL refused: {_one_line(error)}") from error
+        raise MigrationError(f"PostgreSQL refused: {one_line(error)}") from error
     finally:
         await connection.close()
 
@@ -110,10 +110,10 @@ async def execute(connection: Connection, name: str, script: Script) -> None:
     except asyncpg.PostgresError as error:
         position = getattr(error, "position", None)  # in characters, from 1
         line = f" in line {script.first_line + script.sql[: int(position)].count(chr(10))}" if position else ""
-        raise MigrationError(f"{name} failed{line}: {_one_line(error)}") from error
+        raise MigrationError(f"{name} failed{line}: {one_line(error)}") from error
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """Return where a URL points to, without the user and password in it."""
     try:
         parts = urlsplit(url)
@@ -122,6 +122,6 @@ def _place(url: str) -> str:
     return parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["its default place"])[0]
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     message = getattr(error, "message", None) or str(error)  # without PostgreSQL's detail, which may quote a row
     return " ".join(message.split()) or type(error).__name__

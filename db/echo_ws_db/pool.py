@@ -27,7 +27,27 @@ class Crossed(Failed):
     """Refused because of what was committed meanwhile, which a second try will see."""
 
 
-_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+SETTINGS = {
+    "timezone": "UTC",
+    "jit": "off",
+    # Every statement is small and finds its rows by index: planning it anew would cost more than running it, and a plan
+    # made while the tables were empty must not scan them when they are full.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+"""What every session relies on, as ``pg_settings`` shows it."""
+
+UNREACHABLE = (
+    OSError,
+    ValueError,  # a URL that is none
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What trying to connect may end in."""
+
 _NOT_DONE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -143,7 +163,7 @@ class Store:
         try:
             async with asyncio.timeout(self._acquire_timeout):
                 return await self._pool.acquire()
-        except (TimeoutError, *_UNREACHABLE) as error:
+        except UNREACHABLE as error:
             raise Unavailable(str(error) or "no connection to PostgreSQL is free") from error
         finally:
             self._waiting -= 1
@@ -199,18 +219,11 @@ async def connect(
             timeout=5,
             init=_set_up,
             server_settings={
+                **SETTINGS,
                 "application_name": application,
-                "timezone": "UTC",
-                "jit": "off",
-                # Every statement is small and finds its rows by index: planning it anew would cost more than running
-                # it, and a plan made while the tables were empty must not scan them when they are full.
-                "plan_cache_mode": "force_generic_plan",
-                "enable_seqscan": "off",
                 "statement_timeout": str(int(statement_timeout * 1000)),
-                "lock_timeout": "2000",
-                "idle_in_transaction_session_timeout": "10000",
             },
         )
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except UNREACHABLE as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
     return Store(pool, acquire_timeout=acquire_timeout, statement_timeout=statement_timeout)

@@ -20,7 +20,7 @@ from echo_ws.embedded.server import EmbeddedServer
 from echo_ws.port import reserve
 from echo_ws.progress import phase
 from echo_ws.supervisor import Supervisor, WorkerFailed
-from echo_ws_db import migrate
+from echo_ws_db import migrate, pooler
 
 from .healthcheck import EVERYWHERE
 from .options import Stop, configured
@@ -86,11 +86,13 @@ async def _check_redis(url: str) -> None:
 
 
 async def _check_database(url: str, *, is_embedded: bool) -> None:
-    """Migrate our own database; refuse another that is away, too old or not migrated."""
+    """Migrate our own database; refuse another that is away, too old, not migrated, or behind the wrong pooler."""
     if is_embedded:
         with phase("bringing the database up to date"):
             await migrate.up(url)
-    elif not await migrate.current(url):
+        return
+    await pooler.refuse(url)
+    if not await migrate.current(url):
         raise Stop("the database is not up to date: run `echo-ws migrate up`, then start again")
 
 
