@@ -13,7 +13,7 @@ _LEAST_S = 1e-6
 
 
 class Histogram(Struct):
-    """Seconds, in buckets by number. Bucket ``n`` holds what is above ``LEAST * GROWTH ** (n - 1)`` up to ``… ** n``."""
+    """Seconds, in buckets: number ``n`` holds what is above ``_LEAST_S * GROWTH ** (n - 1)``, up to ``… ** n``."""
 
     counts: dict[int, int] = field(default_factory=dict)
     total: float = 0.0

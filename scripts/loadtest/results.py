@@ -8,12 +8,12 @@ from msgspec import Struct, field
 from .histogram import Histogram
 
 Latency: TypeAlias = Literal["connect", "send_to_ack", "send_to_deliver", "reconnect", "resume", "command"]
-"""``send_…`` count from when a message was meant to be sent; ``reconnect`` from the loss of a connection to the hello of
-the next one, ``resume`` from there to the last answer. ``command`` is every other command, from when it was meant."""
+"""``send_…`` count from when a message was meant to be sent; ``reconnect`` from the loss of a connection to the hello
+of the next one, ``resume`` from there to the last answer. ``command`` is every other command, from when it was meant."""
 
 
 class Verdict(Struct):
-    """What went wrong with messages and connections, counted over every one of them. All zero: the server kept its word."""
+    """What went wrong, counted over every message and connection. All zero: the server kept its word."""
 
     lost: int = 0
     """Deliveries that never came: a message that a bot takes part in and has not heard, not even by resuming."""
