@@ -8,8 +8,8 @@ import uuid
 
 from echo_ws_protocol.codec import JSON
 from echo_ws_protocol.commands import MessageSend
+from scripts.loadtest.lean import Lean, here
 
-from .lean import Lean, connect
 from .report import Figure
 from .stage import Stage, cpu_s, settle
 
@@ -51,7 +51,7 @@ async def _group(stage: Stage, *, at_once: int) -> tuple[int, float]:
             events[client.index] += 1
             size = max(size, len(payload) + 4)
 
-    clients = [await connect(stage.port, person.token, on_frame, n) for n, person in enumerate(people)]
+    clients = [await here(stage.port).connect(person.token, on_frame, index=n) for n, person in enumerate(people)]
     await settle()
     before = cpu_s(stage.worker)
     for _ in range(EVENTS // at_once):

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from .lean import Lean, connect
+from scripts.loadtest.lean import Lean, here
+
 from .report import Figure
 from .stage import Stage, rss_bytes, settle
 
@@ -24,7 +25,7 @@ async def idle(stage: Stage) -> list[Figure]:
         clients = []
         for start in range(0, len(some), AT_ONCE):
             tokens = some[start : start + AT_ONCE]
-            clients += await asyncio.gather(*(connect(stage.port, token, on_frame) for token in tokens))
+            clients += await asyncio.gather(*(here(stage.port).connect(token, on_frame) for token in tokens))
             while greeted < len(clients):  # noqa: ASYNC110  # a bench may look now and then
                 await asyncio.sleep(0.001)
         return clients

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import re
 import time
 import uuid
 from collections.abc import Awaitable
@@ -11,8 +10,8 @@ from uuid import UUID
 
 from echo_ws_db import messages
 from echo_ws_db.messages import NewMessage
+from scripts.loadtest.lean import HandshakeRefused, Lean, here
 
-from .lean import Lean, connect
 from .report import Figure
 from .stage import Person, Stage, rss_bytes, settle
 
@@ -39,19 +38,18 @@ class Client:
         while True:
             self._back = loop.create_future()
             try:
-                self._lean = await connect(self._stage.port, self._token, self._hear)
-                self._lean.lost = self._lost
+                self._lean = await here(self._stage.port).connect(self._token, self._hear, self._lost)
                 await self._back
             except ConnectionError as refused:
-                found = re.search(r"(?i)retry-after: (\d+)", str(refused))
-                await asyncio.sleep(float(found[1]) if found else random.uniform(0.5, 1.5))
+                after_s = refused.retry_after_s if isinstance(refused, HandshakeRefused) else None
+                await asyncio.sleep(random.uniform(0.5, 1.5) if after_s is None else after_s)
             else:
                 return
 
     def go(self) -> None:
         self._lean.transport.abort()
 
-    def _lost(self) -> None:
+    def _lost(self, _: Lean) -> None:
         if not self._back.done():
             self._back.set_exception(ConnectionError("sent away"))
 
@@ -86,7 +84,7 @@ class Talkers:
         self.failed = 0
 
     async def talk(self) -> None:
-        leans = [await connect(self._stage.port, person.token, self._hear) for person in self._people]
+        leans = [await here(self._stage.port).connect(person.token, self._hear) for person in self._people]
         number = 0
         while True:
             number += 1

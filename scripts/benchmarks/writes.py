@@ -11,8 +11,8 @@ from echo_ws_db import messages, pool
 from echo_ws_db.messages import NewMessage
 from echo_ws_protocol.codec import JSON
 from echo_ws_protocol.commands import MessageSend
+from scripts.loadtest.lean import Lean, here
 
-from .lean import Lean, connect
 from .report import Figure
 from .stage import Person, Stage, cpu_s, settle
 
@@ -89,7 +89,7 @@ async def _through_server(stage: Stage, pairs: Sequence[Pair], *, for_s: float) 
             if not is_over:
                 next_send(client)
 
-    clients = [await connect(stage.port, person.token, on_frame, n) for n, (_, person) in enumerate(pairs)]
+    clients = [await here(stage.port).connect(person.token, on_frame, index=n) for n, (_, person) in enumerate(pairs)]
     await settle()
     before, started = cpu_s(stage.worker), time.perf_counter()
     for client in clients * IN_FLIGHT:

@@ -8,8 +8,8 @@ from msgspec import Struct, field
 from .histogram import Histogram
 
 Latency: TypeAlias = Literal["connect", "send_to_ack", "send_to_deliver", "reconnect", "resume", "command"]
-"""``send_…`` count from when a message was meant to be sent; ``reconnect`` from the loss of a connection to the hello
-of the next one, ``resume`` from there to the last answer. ``command`` is every other command, from when it was meant."""
+"""``send_…`` and ``command`` (all others) count from when it was meant to be sent; ``reconnect`` from the loss of a
+connection to the hello of the next one, ``resume`` from there to the last answer."""
 
 
 class Verdict(Struct):
@@ -59,7 +59,8 @@ class Swarm(Struct):
     latencies: dict[str, Histogram] = field(default_factory=dict)
     """By ``Latency``."""
     counts: dict[str, int] = field(default_factory=dict)
-    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, …"""
+    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, … What
+    belongs to bots that misbehave on purpose is only here: ``abuse``, ``abuse_answered``, ``…_refused``, ``…_closed``."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Replies that are errors, by code."""
     closes: dict[str, int] = field(default_factory=dict)
