@@ -60,7 +60,7 @@ class Swarm(Struct):
     """By ``Latency``."""
     counts: dict[str, int] = field(default_factory=dict)
     """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, … What
-    belongs to bots that misbehave on purpose is only here: ``abuse``, ``abuse_answered``, ``…_refused``, ``…_closed``."""
+    belongs to bots that misbehave on purpose is only here: ``abuse``, ``abuse_answered``, ``abuse_refused``, …"""
     refusals: dict[str, int] = field(default_factory=dict)
     """Replies that are errors, by code."""
     closes: dict[str, int] = field(default_factory=dict)
