@@ -47,6 +47,7 @@ COUNTERS = {
     "published": Described("Events queued for Redis; an older one is dropped when the queue is full", ("result",)),
     "repaired": Described("Gaps after lost pub/sub messages filled from PostgreSQL, by kind", ("kind",)),
     "errors": Described("Faults of the server that were logged, by op", ("op",)),
+    "cpu_seconds": Described("CPU time of the workers"),
 }
 HISTOGRAMS = {
     "command_seconds": Described("Time that a command's handler took, by op", ("op",), SECONDS),
@@ -94,7 +95,7 @@ class Snapshot(Struct):
     """Everything that one worker counted."""
 
     at: float = 0.0
-    counters: dict[str, dict[Labels, int]] = field(default_factory=dict)
+    counters: dict[str, dict[Labels, float]] = field(default_factory=dict)
     histograms: dict[str, dict[Labels, Histogram]] = field(default_factory=dict)
     gauges: dict[str, float] = field(default_factory=dict)
 
@@ -112,6 +113,7 @@ class Metrics:
         self._slot = slot
         before = _decoded(memory.read(slot)) if memory else Snapshot()
         self._counters = before.counters
+        self._cpu_before = self._counters.get("cpu_seconds", {}).get((), 0.0)
         self._histograms = before.histograms
         self._gauges: dict[str, float] = {}
         self._commands = self._counters.setdefault("commands", {})
@@ -170,6 +172,7 @@ class Metrics:
     def _snapshot(self) -> Snapshot:
         for probe in self.probes:
             probe()
+        self._counters["cpu_seconds"] = {(): self._cpu_before + time.process_time()}
         own = {"connections": self.connections, "loop_lag_recent_seconds": self.loop_lag, "workers": 1}
         return Snapshot(time.monotonic(), self._counters, self._histograms, self._gauges | own)
 

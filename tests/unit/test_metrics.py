@@ -98,6 +98,18 @@ def test_a_worker_that_replaces_a_dead_one_goes_on_from_its_counters_but_not_its
     assert page["echo_connections"] == 0
 
 
+def test_cpu_time_is_that_of_all_workers_and_of_those_before_them(memory: SharedMemory) -> None:
+    least = time.process_time()
+    for slot in (0, 1):
+        Metrics(memory, slot).publish()
+
+    successor = Metrics(memory, 1)
+    values(successor)
+    page = values(successor)
+
+    assert 3 * least <= page["echo_cpu_seconds_total"] <= 3 * time.process_time()
+
+
 def test_the_gauges_of_a_silent_worker_do_not_count(memory: SharedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STALE_S", -1.0)
     silent = Metrics(memory, 1)
