@@ -39,4 +39,4 @@ async def idle(stage: Stage) -> list[Figure]:
     each = (rss_bytes(stage.worker) - before) / CONNECTIONS
     for client in (*first, *clients):
         client.transport.abort()
-    return [Figure(f"idle: {CONNECTIONS:,} authenticated connections", each / 1024, "KiB each", most=8)]
+    return [Figure(f"idle: {CONNECTIONS:,} authenticated connections", each / 1024, "KiB each", most=7)]

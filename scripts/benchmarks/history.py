@@ -1,0 +1,83 @@
+"""Pages of history a second: the server against its own statement, driven directly."""
+
+import asyncio
+import random
+import time
+import uuid
+
+from echo_ws_db import messages, pool
+from echo_ws_db.messages import NewMessage
+from echo_ws_protocol.codec import JSON
+from echo_ws_protocol.commands import MessageHistory
+from scripts.loadtest.lean import Lean, here
+
+from .report import Figure
+from .stage import Stage, settle
+
+MESSAGES = 2000
+PAGE = 50
+READERS = 32
+CONNECTIONS = 6
+"""As many as the server has by default."""
+
+FOR_S = 2.0
+ROUNDS = 3
+
+
+async def history(stage: Stage) -> list[Figure]:
+    people = await stage.people(READERS)
+    room = await stage.conversation("group", *people)
+    for _ in range(MESSAGES // 100):
+        batch = [NewMessage(uuid.uuid4(), room, people[0].user, "x" * 60, None) for _ in range(100)]
+        await messages.send(stage.store, batch, tracked_members=READERS, wait=True)
+
+    async def directly() -> float:
+        store = await pool.connect(stage.database_url, size=CONNECTIONS)
+        pages = 0
+        until = time.perf_counter() + FOR_S
+
+        async def read() -> None:
+            nonlocal pages
+            while time.perf_counter() < until:
+                await messages.before(store, room, people[0].user, random.randrange(PAGE, MESSAGES), PAGE + 1)
+                pages += 1
+
+        await asyncio.gather(*(read() for _ in range(CONNECTIONS)))
+        await store.close()
+        return pages / FOR_S
+
+    async def through_server() -> float:
+        pages = 0
+        is_over = False
+
+        def ask(client: Lean) -> None:
+            before = random.randrange(PAGE, MESSAGES)
+            client.send(JSON.encode(MessageHistory(id=1, conversation=room, before=before, limit=PAGE)))
+
+        def on_frame(client: Lean, payload: bytes) -> None:
+            nonlocal pages
+            if payload.startswith(b'{"op":"reply"'):
+                assert b'"ok"' in payload[:40], payload
+                pages += 1
+                if not is_over:
+                    ask(client)
+
+        clients = [await here(stage.port).connect(person.token, on_frame) for person in people]
+        await settle()
+        for client in clients:
+            ask(client)
+        pages = 0
+        await asyncio.sleep(FOR_S)
+        read, is_over = pages, True
+        await settle()
+        for client in clients:
+            client.transport.abort()
+        return read / FOR_S
+
+    rates = [(await directly(), await through_server()) for _ in range(ROUNDS)]
+    floor, served = (max(rate) for rate in zip(*rates, strict=True))
+    return [
+        Figure(f"history: statement alone, pages of {PAGE}", floor, "pages/s", is_better_high=True),
+        Figure("history: through the server", served, "pages/s", is_better_high=True),
+        Figure("history: ratio", served / floor, "of the statement", least=0.5, is_better_high=True),
+    ]
