@@ -1,6 +1,7 @@
 """What a run found out: as text for the terminal, as JSON to keep and compare, as CSV for a spreadsheet."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -22,10 +23,11 @@ LATENCY_NAMES: dict[Latency, str] = {
 }
 LATENCY_COLUMNS = ("latency, ms", "count", "mean", "p50", "p90", "p99", "p99.9", "max")
 PERCENTILES = (50, 90, 99, 99.9)
-THROUGHPUT_COLUMNS = ("messages", "total", "per s", "most in 1 s")
-SERVER_COLUMNS = ("server", "mean", "most")
+THROUGHPUT_COLUMNS = ("messages", "total", "per s", "max in 1 s")
+SERVER_COLUMNS = ("server", "mean", "max")
 
 _MIB = 1 << 20
+_COUNTS = re.compile(rb'\{(?:\s*"\d+": \d+,?)+\s*\}')
 _TIMELINE_COLUMNS = (
     *("second", "connected", "meant", "sent", "acked", "delivered", "refused", "closed"),
     *("send_to_ack_p50_ms", "send_to_ack_p99_ms", "send_to_deliver_p50_ms", "send_to_deliver_p99_ms"),
@@ -51,8 +53,8 @@ def table(report: Report) -> str:
         _aligned(THROUGHPUT_COLUMNS, throughput_rows(report)),
         _aligned(("verdict", ""), verdict_rows(swarm.verdict)),
         _listed("examples", [] if swarm.verdict.is_clean else swarm.examples),
-        _aligned(("refused, by code", ""), count_rows(swarm.refusals)),
-        _aligned(("closed by the server, by code", ""), count_rows(swarm.closes)),
+        _aligned(("refused by code", ""), count_rows(swarm.refusals)),
+        _aligned(("closed by code", ""), count_rows(swarm.closes)),
         _aligned(("otherwise", ""), count_rows(other_counts(swarm))),
         _aligned(SERVER_COLUMNS, server_rows(report.samples)),
         _listed("warnings", report.warnings),
@@ -63,7 +65,9 @@ def table(report: Report) -> str:
 
 
 def write_json(report: Report, path: Path) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    """Write it for people and programs to read, a histogram to a line."""
+    indented = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    path.write_bytes(_COUNTS.sub(lambda counts: b" ".join(counts[0].split()), indented) + b"\n")
 
 
 def read_json(path: Path) -> Report:
@@ -133,9 +137,14 @@ def server_series(samples: Sequence[Sample]) -> list[Series]:
     cpu_kinds = sorted({kind for sample in samples for kind in sample.cpu})
     memory_kinds = sorted({kind for sample in samples for kind in sample.memory_bytes})
     series = (
-        *(Series("CPU", kind, "cores", [sample.cpu.get(kind) for sample in samples]) for kind in cpu_kinds),
+        *(Series("CPU", f"CPU {kind}", "cores", [sample.cpu.get(kind) for sample in samples]) for kind in cpu_kinds),
         *(
-            Series("memory", kind, "MiB", [_scaled(sample.memory_bytes.get(kind), 1 / _MIB) for sample in samples])
+            Series(
+                "memory",
+                f"memory {kind}",
+                "MiB",
+                [_scaled(sample.memory_bytes.get(kind), 1 / _MIB) for sample in samples],
+            )
             for kind in memory_kinds
         ),
         Series("loop lag", "loop lag", "ms", [_scaled(sample.loop_lag_s, 1e3) for sample in samples]),
@@ -210,7 +219,7 @@ def _aligned(columns: Row, rows: Sequence[Row]) -> list[str]:
 
 def _line(row: Row, widths: Sequence[int]) -> str:
     name, *figures = row
-    padded = (f"{figure:>{max(width, 8)}}" for figure, width in zip(figures, widths[1:], strict=True))
+    padded = (f"{figure:>{max(width, 7)}}" for figure, width in zip(figures, widths[1:], strict=True))
     return "  ".join([f"{name:{max(widths[0], 16)}}", *padded]).rstrip()
 
 
@@ -230,9 +239,8 @@ def _throughput_row(name: str, counts: Sequence[int], seconds: float) -> Row:
 
 def _server_row(series: Series) -> Row:
     known = [value for value in series.values if value is not None]
-    name = series.name if series.name.startswith(series.group) else f"{series.group} {series.name}"
     unit = f", {series.unit}" if series.unit else ""
-    return f"{name}{unit}", significant(sum(known) / len(known)), significant(max(known))
+    return f"{series.name}{unit}", significant(sum(known) / len(known)), significant(max(known))
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
