@@ -61,9 +61,17 @@ tr:first-child > * { border-top: 0 }
 th { color: var(--muted); font-weight: 500 }
 th:first-child, td:first-child, .words th, .words td { text-align: left }
 th:first-child, td:first-child { padding-left: 0 }
-.words td, td:first-child { white-space: normal }
+.words td:not(:last-child) { white-space: normal }
 ul { margin: .5rem 0 0; padding-left: 1.2rem }
 """
+
+
+class _Span(NamedTuple):
+    """Some seconds of a run that are one point of a plot."""
+
+    at: float
+    seconds: int
+    total: Second
 
 
 def page(report: Report) -> str:
@@ -153,30 +161,36 @@ def _counts(report: Report) -> Iterator[str]:
 
 
 def _figures(report: Report) -> Iterator[str]:
-    timeline, seconds = report.swarm.timeline, max(report.seconds, len(report.swarm.timeline))
-    if timeline:
-        yield from _timeline_figures(timeline, plot.time(seconds))
+    spans = _spans(report.swarm.timeline)
+    x = plot.time(max(report.seconds, len(report.swarm.timeline)))
+    yield from _message_figures(spans, x)
     yield from _percentile_figure(report)
-    yield from _server_figures(report, plot.time(seconds))
+    yield from _connection_figures(spans, x)
+    yield from _server_figures(report, x)
 
 
-def _timeline_figures(timeline: Sequence[Second], x: Axis) -> Iterator[str]:
-    spans = _spans(timeline)
-    of = f" (a point is {spans[0].seconds} s)" if spans[0].seconds > 1 else ""
+def _message_figures(spans: Sequence[_Span], x: Axis) -> Iterator[str]:
     sent = [_rate(spans, "meant", 5, is_dashed=True), _rate(spans, "sent", 0), _rate(spans, "acked", 2)]
     delivered = [_rate(spans, "delivered", 1)]
     latencies = [
         *(_latency(spans, "send_to_ack", percent, 0) for percent in (50, 99)),
         *(_latency(spans, "send_to_deliver", percent, 1) for percent in (50, 99)),
     ]
+    yield plot.figure(f"Messages a second{_resolution(spans)}", sent, x, plot.linear(sent))
+    yield plot.figure(f"Deliveries a second{_resolution(spans)}", delivered, x, plot.linear(delivered))
+    yield plot.figure(f"Latency over time, ms{_resolution(spans)}", latencies, x, plot.fitting(latencies))
+
+
+def _connection_figures(spans: Sequence[_Span], x: Axis) -> Iterator[str]:
     connected = [Line("connected", [(span.at, span.total.connected) for span in spans], 3)]
-    errors = [_rate(spans, "refused", 4), _rate(spans, "closed", 1)]
-    yield plot.figure(f"Messages a second{of}", sent, x, plot.linear(sent))
-    yield plot.figure(f"Deliveries a second{of}", delivered, x, plot.linear(delivered))
-    yield plot.figure(f"Latency over time, ms{of}", latencies, x, plot.fitting(latencies))
+    ends = [_rate(spans, "refused", 0), _rate(spans, "closed", 1)]
     yield plot.figure("Connections", connected, x, plot.linear(connected))
-    if any(second.refused or second.closed for second in timeline):
-        yield plot.figure(f"Refusals and closed connections a second{of}", errors, x, plot.linear(errors))
+    if any(span.total.refused or span.total.closed for span in spans):
+        yield plot.figure(f"Refusals and ended connections a second{_resolution(spans)}", ends, x, plot.linear(ends))
+
+
+def _resolution(spans: Sequence[_Span]) -> str:
+    return f" (a point is {spans[0].seconds} s)" if spans and spans[0].seconds > 1 else ""
 
 
 def _percentile_figure(report: Report) -> Iterator[str]:
@@ -209,16 +223,8 @@ def _server_figures(report: Report, x: Axis) -> Iterator[str]:
             yield plot.figure(title, lines, x, plot.linear(lines))
 
 
-class _Span(NamedTuple):
-    """Some seconds of a run that are one point of a plot."""
-
-    at: float
-    seconds: int
-    total: Second
-
-
 def _spans(timeline: Sequence[Second]) -> list[_Span]:
-    width = math.ceil(len(timeline) / MOST_POINTS)
+    width = max(1, math.ceil(len(timeline) / MOST_POINTS))
     starts = range(0, len(timeline), width)
     return [_span(start, timeline[start : start + width]) for start in starts]
 
@@ -263,13 +269,13 @@ def _distribution(histogram: Histogram) -> Iterator[tuple[float, float]]:
 
 def _section(title: str, body: str, classes: str = "") -> str:
     heading = f"<h2>{_text(title)}</h2>" if title else ""
-    return f'<section class="{classes}">{heading}<div class="scroll">{body}</div></section>'
+    return f'<section class="{classes}">{heading}{body}</section>'
 
 
 def _table(columns: Row, rows: Sequence[Row]) -> str:
     head = f"<tr>{_join(f'<th>{_text(column)}</th>' for column in columns)}</tr>" if columns else ""
     body = (f"<tr>{_join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{head}{_join(body)}</table>"
+    return f'<div class="scroll"><table>{head}{_join(body)}</table></div>'
 
 
 def _list(items: Iterable[str]) -> str:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 COLORS = 6
 STYLE = """
-:root { --c0: #0b6bb8; --c1: #c2500a; --c2: #0a8560; --c3: #a2478a; --c4: #8a6a00; --c5: #5f6b7a; }
+:root { --c0: #0b6bb8; --c1: #c2500a; --c2: #0a8560; --c3: #b83a7c; --c4: #7552cc; --c5: #5f6b7a; }
 @media (prefers-color-scheme: dark) {
-  :root { --c0: #5cb3f2; --c1: #f28c4b; --c2: #3ecf9f; --c3: #e08fc6; --c4: #e0bd45; --c5: #a3afbf; }
+  :root { --c0: #5cb3f2; --c1: #f28c4b; --c2: #3ecf9f; --c3: #f08fc0; --c4: #b39df5; --c5: #a3afbf; }
 }
 .c0 { --c: var(--c0) } .c1 { --c: var(--c1) } .c2 { --c: var(--c2) }
 .c3 { --c: var(--c3) } .c4 { --c: var(--c4) } .c5 { --c: var(--c5) }
@@ -19,7 +19,8 @@ figcaption b { width: 100%; font-size: .95rem }
 figcaption svg { width: 22px; height: 8px; margin-right: .3rem }
 .plot { display: block; width: 100%; height: auto; overflow: visible }
 .plot text { font-size: 12px; fill: var(--muted); font-variant-numeric: tabular-nums }
-.plot .grid { stroke: var(--rule); stroke-width: 1 }
+.grid { stroke: var(--rule) }
+.axis { stroke: var(--muted) }
 .line { fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round }
 .dashed { stroke-dasharray: 1 4 }
 @media (max-width: 560px) { .plot text { font-size: 16px } .line { stroke-width: 2.2 } }
@@ -102,9 +103,10 @@ def time(seconds: float) -> Axis:
 
 def percentiles(count: int) -> Axis:
     """Return an axis for ``1 / (1 - percentile)``, which gives each further nine the same room."""
-    nines = max(1, math.ceil(math.log10(max(count, 1))))
-    ticks = [(1.0, "0"), (2.0, "50"), *((10.0**nine, f"{100 - 100 / 10**nine:.10g}") for nine in range(1, nines + 1))]
-    return Axis(1.0, 10.0**nines, ticks, is_log=True)
+    most = max(float(count), 10.0)
+    nines = range(1, math.floor(math.log10(most) + 1e-9) + 1)
+    ticks = [(1.0, "0"), (2.0, "50"), *((10.0**nine, f"{100 - 100 / 10**nine:.10g}") for nine in nines)]
+    return Axis(1.0, most, ticks, is_log=True)
 
 
 def short(value: float) -> str:
@@ -145,11 +147,11 @@ def _grid(x: Axis, y: Axis) -> str:
         for tick, label in y.ticks
     )
     columns = (
-        f'<path class="grid" d="M{_x(x, tick):.1f} {_BOTTOM}v4"/>'
+        f'<path class="axis" d="M{_x(x, tick):.1f} {_BOTTOM}v4"/>'
         f'<text x="{_x(x, tick):.1f}" y="{_BOTTOM + 20}" text-anchor="middle">{label}</text>'
         for tick, label in x.ticks
     )
-    return "".join([*rows, *columns])
+    return "".join([*rows, f'<path class="axis" d="M{_LEFT} {_BOTTOM}H{_RIGHT}"/>', *columns])
 
 
 def _path(line: Line, x: Axis, y: Axis) -> str:
