@@ -1,7 +1,7 @@
 """Lines over two axes as SVG for a page. Colours and text sizes are the page's: put ``STYLE`` into its CSS."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ STYLE = """
 }
 .c0 { --c: var(--c0) } .c1 { --c: var(--c1) } .c2 { --c: var(--c2) }
 .c3 { --c: var(--c3) } .c4 { --c: var(--c4) } .c5 { --c: var(--c5) }
-figure { margin: 0; min-width: 0 }
+figure { margin: 0; max-width: 640px }
 figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; align-items: baseline; font-size: .85rem }
 figcaption b { width: 100%; font-size: .95rem }
 figcaption svg { width: 22px; height: 8px; margin-right: .3rem }
@@ -22,6 +22,7 @@ figcaption svg { width: 22px; height: 8px; margin-right: .3rem }
 .grid { stroke: var(--rule) }
 .axis { stroke: var(--muted) }
 .line { fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round }
+.dots { stroke: var(--c); stroke-width: 4; stroke-linecap: round }
 .dashed { stroke-dasharray: 1 4 }
 @media (max-width: 560px) { .plot text { font-size: 16px } .line { stroke-width: 2.2 } }
 """
@@ -57,7 +58,7 @@ class Axis(NamedTuple):
 def figure(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     """Return the plot with its title and its legend, as HTML that is XML too."""
     legend = "".join(f"<span>{_key(line)}{escape(line.name)}</span>" for line in lines)
-    drawn = "".join(_path(line, x, y) for line in lines)
+    drawn = "".join(_drawn(line, x, y) for line in lines)
     return (
         f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>"
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
@@ -154,15 +155,24 @@ def _grid(x: Axis, y: Axis) -> str:
     return "".join([*rows, f'<path class="axis" d="M{_LEFT} {_BOTTOM}H{_RIGHT}"/>', *columns])
 
 
-def _path(line: Line, x: Axis, y: Axis) -> str:
-    steps, is_drawing = [], False
-    for at, value in line.points:
-        is_measured = value is not None and (value > 0 or not y.is_log)
-        if value is not None and is_measured:
-            point = f"{_x(x, at):.1f} {_y(y, value):.1f}"
-            steps.append(f"L{point}" if is_drawing else f"M{point}h0")  # h0: a point between two gaps shows as a dot
-        is_drawing = is_measured
-    return f'<path class="{_classes(line)}" d="{"".join(steps)}"/>' if steps else ""
+def _drawn(line: Line, x: Axis, y: Axis) -> str:
+    runs = [[f"{_x(x, at):.1f} {_y(y, value):.1f}" for at, value in run] for run in _runs(line.points, y)]
+    path = "".join(f"M{'L'.join(run)}" for run in runs if len(run) > 1)
+    dots = "".join(f"M{run[0]}h0" for run in runs if len(run) == 1)
+    return f'<path class="{_classes(line)}" d="{path}"/><path class="dots c{line.color % COLORS}" d="{dots}"/>'
+
+
+def _runs(points: Sequence[tuple[float, float | None]], y: Axis) -> Iterator[list[tuple[float, float]]]:
+    """Yield what lies between gaps."""
+    run: list[tuple[float, float]] = []
+    for at, value in points:
+        if value is not None and (value > 0 or not y.is_log):
+            run.append((at, value))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _key(line: Line) -> str:
