@@ -48,12 +48,13 @@ p { margin: .2rem 0 }
 .muted { color: var(--muted) }
 .good { color: var(--good) } .bad { color: var(--bad); font-weight: 600 }
 .badge { font-size: .9rem; padding: .1rem .7rem; border: 1.5px solid; border-radius: 99px; font-weight: 600 }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: .75rem; margin: 1rem 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); gap: .75rem; margin: 1rem 0 }
 .tiles div, section { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .7rem .9rem }
+.tiles span { font-size: .85rem }
 .tiles b { display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums }
 .cards { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .75rem; margin: .75rem 0 }
 .wide { grid-column: 1 / -1 }
-@media (max-width: 760px) { .cards { grid-template-columns: minmax(0, 1fr) } }
+@media (max-width: 860px) { .cards { grid-template-columns: minmax(0, 1fr) } }
 .scroll { overflow-x: auto }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem 0 .25rem .9rem; border-top: 1px solid var(--rule); text-align: right; white-space: nowrap }
@@ -91,10 +92,10 @@ def page(report: Report) -> str:
 
 def _header(report: Report) -> str:
     badge = '<span class="badge good">passed</span>' if report.has_passed else '<span class="badge bad">failed</span>'
-    run = f"{report.server} at {report.against}, from {report.began:%Y-%m-%d %H:%M:%S %Z}. Bots: {bots(report)}."
+    run = f"{report.server} at {report.against}, from {report.began:%Y-%m-%d %H:%M:%S %Z}"
     return (
         f"<header><h1>{_text(report.scenario)} {badge}</h1><p>{_text(report.about)}</p>"
-        f'<p class="muted">{_text(run)}</p></header>'
+        f'<p class="muted">{_text(run)}</p><p class="muted">Bots: {bots(report)}</p></header>'
     )
 
 
@@ -178,7 +179,8 @@ def _message_figures(spans: Sequence[_Span], x: Axis) -> Iterator[str]:
     ]
     yield plot.figure(f"Messages a second{_resolution(spans)}", sent, x, plot.linear(sent))
     yield plot.figure(f"Deliveries a second{_resolution(spans)}", delivered, x, plot.linear(delivered))
-    yield plot.figure(f"Latency over time, ms{_resolution(spans)}", latencies, x, plot.fitting(latencies))
+    if any(value for latency in latencies for _, value in latency.points):
+        yield plot.figure(f"Latency over time, ms{_resolution(spans)}", latencies, x, plot.fitting(latencies))
 
 
 def _connection_figures(spans: Sequence[_Span], x: Axis) -> Iterator[str]:
