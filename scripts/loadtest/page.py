@@ -218,7 +218,7 @@ def _server_figures(report: Report, x: Axis) -> Iterator[str]:
     for group, title in titles.items():
         series = [one for one in server_series(report.samples) if one.group == group]
         lines = [
-            Line(one.name.removeprefix(f"{group} "), list(zip(at, one.values, strict=True)), color)
+            Line(printable(one.name.removeprefix(f"{group} ")), list(zip(at, one.values, strict=True)), color)
             for color, one in enumerate(series)
         ]
         if lines:
@@ -233,7 +233,7 @@ def _spans(timeline: Sequence[Second]) -> list[_Span]:
 
 def _span(start: int, seconds: Sequence[Second]) -> _Span:
     total = Second(
-        connected=seconds[-1].connected,
+        connected=min(second.connected for second in seconds),
         meant=sum(second.meant for second in seconds),
         sent=sum(second.sent for second in seconds),
         acked=sum(second.acked for second in seconds),
