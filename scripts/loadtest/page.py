@@ -48,13 +48,15 @@ p { margin: .2rem 0 }
 .muted { color: var(--muted) }
 .good { color: var(--good) } .bad { color: var(--bad); font-weight: 600 }
 .badge { font-size: .9rem; padding: .1rem .7rem; border: 1.5px solid; border-radius: 99px; font-weight: 600 }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); gap: .75rem; margin: 1rem 0 }
+.tiles { display: grid; grid-template-columns: repeat(6, 1fr); gap: .75rem; margin: 1rem 0 }
 .tiles div, section { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .7rem .9rem }
 .tiles span { font-size: .85rem }
 .tiles b { display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums }
 .cards { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .75rem; margin: .75rem 0 }
 .wide { grid-column: 1 / -1 }
-@media (max-width: 860px) { .cards { grid-template-columns: minmax(0, 1fr) } }
+@media (max-width: 860px) { .cards { grid-template-columns: minmax(0, 1fr) }
+  .tiles { grid-template-columns: repeat(3, 1fr) } }
+@media (max-width: 480px) { .tiles { grid-template-columns: repeat(2, 1fr) } }
 .scroll { overflow-x: auto }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem 0 .25rem .9rem; border-top: 1px solid var(--rule); text-align: right; white-space: nowrap }
