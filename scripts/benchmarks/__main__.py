@@ -35,7 +35,16 @@ BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
 }
 
 
-@click.group()
+class Benches(click.Group):
+    """``run`` need not be said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, "--help"}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Benches)
 def main() -> None:
     """Measure a real server on this machine, at durable settings, against floors of the same run."""
 

@@ -48,7 +48,13 @@ async def writes(stage: Stage) -> list[Figure]:
         ),
         Figure("writes: through the server", served, "messages/s", is_better_high=True),
         Figure("writes: worker CPU", cpu * 1e6, "µs per message"),
-        Figure("writes: ratio", served / max(direct.values()), "of the best of the statement", least=0.7, is_better_high=True),
+        Figure(
+            "writes: ratio",
+            served / max(direct.values()),
+            "of the best of the statement",
+            least=0.7,
+            is_better_high=True,
+        ),
     ]
 
 

@@ -26,6 +26,7 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
         protocol / "protocol.d.ts": protocol_d_ts(),
         **_filled(protocol / "README.md", tables.protocol_blocks()),
         **_filled(root / "docs" / "operating.md", tables.operating_blocks()),
+        **_filled(root / "docs" / "performance.md", tables.performance_blocks(root / "docs" / "performance.json")),
         **{path: examples.tidy(path.read_text("utf-8")) for path in (protocol / "examples").glob("*.json")},
     }
 

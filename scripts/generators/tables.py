@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -11,6 +12,8 @@ from echo_ws.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from echo_ws_protocol.codec import COMMANDS, EVENTS
 from echo_ws_protocol.errors import HTTP_STATUS, CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.replies import Reply
+
+from scripts.benchmarks import report
 
 from .contract import (
     ALIASES,
@@ -50,6 +53,12 @@ def operating_blocks() -> dict[str, str]:
     """Return the generated parts of docs/operating.md."""
     rows = [[f"`{s.variable}`", s.kind, f"`{s.default}`" if s.default else "", s.description] for s in describe()]
     return {"settings": table(["variable", "value", "default", "meaning"], rows), "metrics": _metrics()}
+
+
+def performance_blocks(figures: Path) -> dict[str, str]:
+    """Return the generated part of docs/performance.md, from a run of ``scripts/bench``."""
+    measured = report.read(figures)
+    return {"figures": f"{measured.machine}, {measured.day}.\n\n{report.table(measured.figures)}"}
 
 
 def _metrics() -> str:

@@ -102,14 +102,21 @@ def _fetched(url: str) -> str:
 
 
 def _understood(page: str) -> tuple[Sample, dict[str, Usage]]:
+    """Return what is known by the names of a page; an older server does not have them all."""
     families = text_string_to_metric_families(page)
     figures = {each.name: each.value for family in families for each in family.samples if not each.labels}
     sample = Sample(
         at=0,
-        connections=int(figures["echo_connections"]),
-        loop_lag_s=figures["echo_loop_lag_recent_seconds"],
-        writer_queue=int(figures["echo_writer_queue"]),
-        redis_queue=int(figures["echo_redis_queue"]),
+        connections=_whole(figures.get("echo_connections")),
+        loop_lag_s=figures.get("echo_loop_lag_recent_seconds"),
+        writer_queue=_whole(figures.get("echo_writer_queue")),
+        redis_queue=_whole(figures.get("echo_redis_queue")),
     )
-    workers = Usage(figures["echo_cpu_seconds_total"], int(figures["echo_memory_bytes"]))
-    return sample, {"workers": workers}
+    if sample.connections is None:
+        raise ValueError("the page of something else")
+    cpu_s, memory_bytes = figures.get("echo_cpu_seconds_total"), _whole(figures.get("echo_memory_bytes"))
+    return sample, {"workers": Usage(cpu_s, memory_bytes)} if cpu_s is not None and memory_bytes is not None else {}
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
