@@ -12,7 +12,6 @@ from echo_ws.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from echo_ws_protocol.codec import COMMANDS, EVENTS
 from echo_ws_protocol.errors import HTTP_STATUS, CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.replies import Reply
-
 from scripts.benchmarks import report
 
 from .contract import (

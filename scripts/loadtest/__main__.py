@@ -18,6 +18,7 @@ from . import page, report, scenario, thresholds
 from .bot import Person
 from .child import classes
 from .fleet import Fleet
+from .lean import Address
 from .live import open_live
 from .results import Report
 from .run import RunError
@@ -77,6 +78,7 @@ def run(
     """
     try:
         plan = _planned(name, users, ramp, for_)
+        _reach(against)
         people = _read(tokens, plan.users) if tokens else _make(plan.users)
         told = uvloop.run(
             _run(plan, people, against, processes, name if name.endswith(".py") else None, server_metrics)
@@ -105,11 +107,22 @@ def _planned(name: str, users: int | None, ramp: str | None, for_: str | None) -
     return scenario.check(msgspec.structs.replace(found, **{key: value for key, value in said.items() if value}))
 
 
+def _reach(against: str) -> None:
+    """Raise ``ScenarioError`` if no server listens there."""
+    try:
+        asyncio.run(Address(against).reach())
+    except OSError as error:
+        raise ScenarioError(f"nobody answers at {against}: is the server running? ({error or 'no answer'})") from None
+
+
 def _read(file: Path, count: int) -> list[Person]:
     lines = file.read_bytes().splitlines()
     if len(lines) < count:
         raise ScenarioError(f"{file} holds {len(lines)} tokens, and {count} bots are wanted: --users {len(lines)}")
-    return [msgspec.json.decode(line, type=Person) for line in lines[:count]]
+    try:
+        return [msgspec.json.decode(line, type=Person) for line in lines[:count]]
+    except msgspec.MsgspecError as error:
+        raise ScenarioError(f"{file} has a line that is no user with a token: {error}") from None
 
 
 def _make(count: int) -> list[Person]:

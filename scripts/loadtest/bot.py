@@ -190,7 +190,7 @@ class Bot:
         self._requests += 1
         command = msgspec.structs.replace(command, id=self._requests)
         self._open[command.id] = _Asked(command, meant, then)
-        self._run.asked(self, command)
+        self._run.asked(self, command, meant)
         self._say_again(command.id)
 
     @property

@@ -13,6 +13,7 @@ OnLost = Callable[["Lean"], None]
 
 _SHORT, _MIDDLE = 126, 1 << 16
 _CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
+REACH_S = 5.0
 LOST = 1006
 """What a connection that ends without a word is closed with (RFC 6455, 7.1.5)."""
 
@@ -150,6 +151,12 @@ class Address:
             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Protocol: echo.v1.json\r\nAuthorization: Bearer "
         ).encode()
+
+    async def reach(self) -> None:
+        """Return if somebody listens there, or raise ``OSError``."""
+        async with asyncio.timeout(REACH_S):
+            _, writer = await asyncio.open_connection(self.host, self.port)
+        writer.close()
 
     async def connect(self, token: str, on_frame: OnFrame, lost: OnLost = lambda _: None, index: int = 0) -> Lean:
         """Open a connection; ``lost`` is called when it is gone again.

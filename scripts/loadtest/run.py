@@ -133,7 +133,7 @@ class Run:
         if code not in DRAINED and code not in bot.crowd.may_close:
             self.ledger.note("closed", f"{bot.name} was closed with {code} {reason}")
 
-    def asked(self, bot: Bot, command: Command[Any]) -> None:
+    def asked(self, bot: Bot, command: Command[Any], meant: float) -> None:
         if bot.crowd.behaviour != "good":
             self.count("abuse")
             return
@@ -141,6 +141,7 @@ class Run:
         if isinstance(command, MessageSend):
             self.count("sent")
             self._second.sent += 1
+            self._second_of(meant).meant += 1
 
     def asked_again(self) -> None:
         self.count("resent")
@@ -322,8 +323,6 @@ class Run:
             bot.read_nothing(random.uniform(1, 20))
         else:
             bot.meant = meant
-            if act == "send" and crowd.behaviour == "good":
-                self._second_of(meant).meant += 1
             if command := _command(bot, act):
                 bot.ask(command, meant)
 
