@@ -35,7 +35,7 @@ from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import Failure, HistoryPage, MessageSent, Reply, Resumed
 
 from .lean import HandshakeRefused, Lean
-from .ledger import Reader, Room, meant_us, text
+from .ledger import Reader, Room, Source, meant_us, text
 
 if TYPE_CHECKING:
     from .run import Run
@@ -202,8 +202,9 @@ class Bot:
         """Whether it is connected and knows all that it missed."""
         return self.is_online and self._follower.is_current and not self._questions
 
-    def knows(self, conversation: UUID) -> bool:
-        return conversation in self._follower.position.conversations
+    def place(self, conversation: UUID) -> int | None:
+        """Return the rev up to which it was told everything; None: it has not heard of the conversation."""
+        return self._follower.position.conversations.get(conversation)
 
     def come(self, pause_s: float = 0.0) -> None:
         """Connect, after a pause, as often as it takes; one who is away comes earlier if told so again."""
@@ -309,19 +310,19 @@ class Bot:
                 self._follower.interrupted(self.person.user)
                 self._ask_what_was_missed()
             case Event():
-                self._take(self._follower.hear(frame), is_live=True)
+                self._take(self._follower.hear(frame), "live")
 
-    def _take(self, news: Sequence[Event], *, is_live: bool) -> None:
+    def _take(self, news: Sequence[Event], source: Source) -> None:
         for event in news:
             if isinstance(event, Message):
-                self._hear_message(event, is_live=is_live)
+                self._hear_message(event, source)
             elif isinstance(event, Reset) and (place := self.rooms.get(event.conversation)):
                 room, reader = place
                 if reader.seq < room.seq:
                     self._run.count("resets")
-                    self._read_on(event.conversation)
+                    self._read_on(event.conversation, after=min(reader.missing, default=reader.seq + 1) - 1)
 
-    def _hear_message(self, event: Message, *, is_live: bool) -> None:
+    def _hear_message(self, event: Message, source: Source) -> None:
         place = self.rooms.get(event.conversation)
         if place is None:
             return
@@ -329,8 +330,8 @@ class Bot:
         meant = meant_us(event.content)
         is_whole = meant is not None or event.edited or event.deleted or event.message in self._run.own_texts
         self.last["any"] = (event.conversation, event.message)
-        if self._run.ledger.heard(room, self.name, reader, event, is_whole=is_whole, is_live=is_live):
-            self._run.delivered(self, meant / 1e6 if meant and is_live else None)
+        if self._run.ledger.heard(room, self.name, reader, event, source, is_whole=is_whole):
+            self._run.delivered(self, meant / 1e6 if meant and source == "live" else None)
 
     # -- replies
 
@@ -387,7 +388,7 @@ class Bot:
             asyncio.get_running_loop().call_later(pause_s, self._ask_what_was_missed)
             return
         assert reply.ok is not UNSET
-        self._take(self._follower.take(question, JSON.decode_result(Resumed, reply.ok)), is_live=False)
+        self._take(self._follower.take(question, JSON.decode_result(Resumed, reply.ok)), "resume")
         if self._questions:
             return
         if not self._follower.is_current:
@@ -395,19 +396,17 @@ class Bot:
         elif self._greeted_at:
             self._run.resumed(self._run.now() - self._greeted_at)
 
-    def _read_on(self, conversation: UUID) -> None:
+    def _read_on(self, conversation: UUID, after: int) -> None:
         """Read the history of a conversation that begins anew, from what was heard on."""
-        _, reader = self.rooms[conversation]
 
         def take(answer: Raw | Failure) -> None:
             if isinstance(answer, Failure):
                 return
             page = JSON.decode_result(HistoryPage, answer)
-            self._take(page.messages, is_live=False)
+            self._take(page.messages, "history")
             if page.more:
-                self._read_on(conversation)
+                self._read_on(conversation, page.messages[-1].seq)
 
-        after = min(reader.missing, default=reader.seq + 1) - 1
         self.ask(MessageHistory(conversation=conversation, after=after, limit=PAGE), self._run.now(), take)
 
 

@@ -20,7 +20,7 @@ class Verdict(Struct):
     doubled: int = 0
     """Events that came twice."""
     out_of_order: int = 0
-    """Live messages that came after a later one of the same conversation."""
+    """Live messages, edits and the like that came after a later one of the same conversation."""
     changed: int = 0
     """Messages that are not what was sent: another text, or another place than the one that was acknowledged."""
     unanswered: int = 0

@@ -248,11 +248,11 @@ class Run:
             seq = found.conversation.last_seq
         room = self.ledger.room(created.conversation)
         room.seq = seq
+        await _until(lambda: all(bot.place(room.conversation) is not None for bot in members))
         for bot in members:
-            reader = Reader(seq)
+            reader = Reader(seq, bot.place(room.conversation) or 0)
             room.readers.append((bot.name, reader))
             bot.rooms[room.conversation] = (room, reader)
-        await _until(lambda: all(bot.knows(room.conversation) for bot in members))
 
     async def _answer(self, bot: Bot, command: Command[Any]) -> Any:
         bot.meant = self.now()
