@@ -117,7 +117,7 @@ class Bot:
         self.crowd = crowd
         self.rooms: dict[UUID, tuple[Room, Reader]] = {}
         self.meant = 0.0
-        """When the task that is at work was meant to begin."""
+        """When the task that is at work was meant to begin. 0: what is asked now is meant now."""
         self.is_online = False
         self.is_away = False
         """Gone of its own will."""
@@ -130,7 +130,8 @@ class Bot:
         self._open: dict[int, _Asked] = {}
         self._questions: dict[int, SessionResume] = {}
         self._back_meant_at = 0.0
-        self._greeted_at: float | None = None
+        self._was_here = False
+        self._interrupted_at = 0.0
         self._back_at = 0.0
         self._coming: asyncio.Task[None] | None = None
 
@@ -160,11 +161,14 @@ class Bot:
     async def call(self, command: Command[R]) -> R:
         """Return what the server answers, however long that takes.
 
+        The first thing that a task asks counts from when the task was meant to begin, whatever follows from now.
+
         Raises:
             Refused: the server will not do it.
         """
         answered: asyncio.Future[Raw | Failure] = asyncio.get_running_loop().create_future()
-        self.ask(command, self.meant, answered.set_result)
+        meant, self.meant = self.meant or self._run.now(), 0.0
+        self.ask(command, meant, lambda answer: None if answered.done() else answered.set_result(answer))
         answer = await answered
         if isinstance(answer, Failure):
             raise Refused(answer)
@@ -280,12 +284,11 @@ class Bot:
 
     def _greeted(self, hello: Hello) -> None:
         now = self._run.now()
-        self._run.greeted(hello, now - self._back_meant_at, is_first=self._greeted_at is None)
-        self._greeted_at, self._back_meant_at = now, 0.0
+        self._run.greeted(hello, now - self._back_meant_at, is_first=not self._was_here)
+        self._was_here, self._back_meant_at = True, 0.0
         self.is_online = True
         self._questions.clear()
-        self._follower.interrupted(hello.user)
-        self._ask_what_was_missed()
+        self._interrupted()
         for request in tuple(self._open):
             self._run.asked_again()
             self._say_again(request)
@@ -307,8 +310,7 @@ class Bot:
                 self._back_at = self._run.now() + frame.after_ms / 1000
             case Behind():
                 self._run.count("behind")
-                self._follower.interrupted(self.person.user)
-                self._ask_what_was_missed()
+                self._interrupted()
             case Event():
                 self._take(self._follower.hear(frame), "live")
 
@@ -374,6 +376,11 @@ class Bot:
 
     # -- what was missed
 
+    def _interrupted(self) -> None:
+        self._interrupted_at = self._run.now()
+        self._follower.interrupted(self.person.user)
+        self._ask_what_was_missed()
+
     def _ask_what_was_missed(self) -> None:
         if not self.is_online or self._lean is None or self._questions:
             return
@@ -393,8 +400,8 @@ class Bot:
             return
         if not self._follower.is_current:
             self._ask_what_was_missed()
-        elif self._greeted_at:
-            self._run.resumed(self._run.now() - self._greeted_at)
+        else:
+            self._run.resumed(self._run.now() - self._interrupted_at)
 
     def _read_on(self, conversation: UUID, after: int) -> None:
         """Read the history of a conversation that begins anew, from what was heard on."""
