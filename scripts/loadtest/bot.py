@@ -134,6 +134,7 @@ class Bot:
         self._interrupted_at = 0.0
         self._back_at = 0.0
         self._coming: asyncio.Task[None] | None = None
+        self._reading_again: asyncio.TimerHandle | None = None
 
     @classmethod
     def tasks(cls) -> tuple[list[Task], list[float]]:
@@ -232,6 +233,8 @@ class Bot:
         self.go()
         if self._coming:
             self._coming.cancel()
+        if self._reading_again:
+            self._reading_again.cancel()
 
     def raw(self, first: int, payload: bytes) -> None:
         """Write any frame: a first byte, and a payload."""
@@ -239,10 +242,17 @@ class Bot:
             self._lean.write(first, payload)
 
     def read_nothing(self, seconds: float) -> None:
-        """Leave with the server whatever it sends meanwhile."""
-        if lean := self._lean:
-            lean.transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, _read_again, lean)
+        """Leave with the server whatever it sends meanwhile, unless that is so already."""
+        if self._lean and not self._reading_again:
+            self._lean.transport.pause_reading()
+            self._reading_again = asyncio.get_running_loop().call_later(seconds, self.read_again)
+
+    def read_again(self) -> None:
+        if self._reading_again:
+            self._reading_again.cancel()
+            self._reading_again = None
+        if self._lean and not self._lean.transport.is_closing():
+            self._lean.transport.resume_reading()
 
     # -- connections
 
@@ -415,11 +425,6 @@ class Bot:
                 self._read_on(conversation, page.messages[-1].seq)
 
         self.ask(MessageHistory(conversation=conversation, after=after, limit=PAGE), self._run.now(), take)
-
-
-def _read_again(lean: Lean) -> None:
-    if not lean.transport.is_closing():
-        lean.transport.resume_reading()
 
 
 def _pause_asked_s(reason: str) -> float:

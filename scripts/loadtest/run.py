@@ -50,6 +50,9 @@ TICK_S = 0.001
 PAUSE_S = 0.1
 """How long a crowd that does nothing for a while waits before it looks again."""
 
+SLOW_S = (1.0, 20.0)
+"""For how long a slow bot reads nothing: from, to."""
+
 LAG_EVERY_S = 0.05
 EMOJI = ("👍", "❤️", "😂", "🎉")
 GARBAGE = (
@@ -300,15 +303,18 @@ class Run:
 
     async def _settle(self) -> None:
         """Let everybody come back, and what is under way come to its end."""
-        good = [bot for bot in self._bots if bot.crowd.behaviour == "good"]
+        waits = [bot for bot in self._bots if bot.crowd.behaviour in {"good", "slow"}]
         for bot in self._bots:
             bot.come()
+            bot.read_again()
         try:
             async with asyncio.timeout(SETTLE_S):
-                await _until(lambda: all(bot.is_current and not bot.unanswered for bot in good) and not self.ledger.due)
+                await _until(
+                    lambda: all(bot.is_current and not bot.unanswered for bot in waits) and not self.ledger.due
+                )
         except TimeoutError:
-            for bot in good:
-                for _ in range(bot.unanswered):
+            for bot in waits:
+                for _ in range(bot.unanswered if bot.crowd.behaviour == "good" else 0):
                     self.ledger.note("unanswered", f"{bot.name} has a command without an answer")
 
     def _close(self) -> None:
@@ -337,14 +343,14 @@ class Run:
             return
         if crowd.behaviour == "garbage":
             bot.raw(*random.choice(GARBAGE))
-        elif crowd.behaviour == "slow":
-            bot.read_nothing(random.uniform(1, 20))
-        else:
-            bot.meant = meant
-            if act == "send" and crowd.behaviour == "good":
-                self._second_of(meant).meant += 1
-            if command := _command(bot, act):
-                bot.ask(command, meant)
+            return
+        bot.meant = meant
+        if act == "send" and crowd.behaviour == "good":
+            self._second_of(meant).meant += 1
+        if command := _command(bot, act):
+            bot.ask(command, meant)
+        if crowd.behaviour == "slow":
+            bot.read_nothing(random.uniform(*SLOW_S))
 
     def _actor(self, crowd: Crowd, bots: Sequence[Bot]) -> Bot | None:
         """Return one who acts: in a channel only who may."""

@@ -50,13 +50,14 @@ class Crowd(Struct, forbid_unknown_fields=True):
     every: Weight = 0.0
     """… or seconds between two acts of one bot."""
     mix: dict[Act, Weight] = field(default_factory=lambda: {"send": 1.0})
-    bytes: tuple[Positive, Annotated[int, Meta(le=16_000)]] = (40, 200)
+    bytes: tuple[Positive, Annotated[int, Meta(le=4096)]] = (40, 200)
     """Of a message's text: from, to."""
     drop: Drop | None = None
     storm: Weight = 0.0
     """Seconds between two losses of all connections at once; 0: none."""
     behaviour: Behaviour = "good"
-    """``flood`` does not wait when it is told to, ``slow`` does not read, ``garbage`` sends what is no command."""
+    """``flood`` does not wait when it is told to, ``slow`` says something and then reads nothing for a while,
+    ``garbage`` sends what is no command."""
     may_close: list[int] = field(default_factory=list)
     """Close codes that are no fault of the server here. 1001 and 4000, a drain, never are."""
 

@@ -93,6 +93,7 @@ def test_without_stages_the_pace_is_even(tmp_path: Path) -> None:
         (CROWD + "every = 1\nmix = { send = 0 }", "mix"),
         (CROWD + "size = 1", "size"),
         (CROWD + "bytes = [200, 40]", "bytes"),
+        (CROWD + "bytes = [40, 5000]", "bytes"),
         (CROWD + "rate = -1", "rate"),
         (CROWD + "talk = 'none'\nrate = 1", "talk"),
         (CROWD + "drop = { every = [10, 5] }", "every"),
