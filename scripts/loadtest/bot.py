@@ -200,7 +200,8 @@ class Bot:
 
     @property
     def unanswered(self) -> int:
-        return len(self._open)
+        """How many commands, of those that ask what was missed too."""
+        return len(self._open) + len(self._questions)
 
     @property
     def is_current(self) -> bool:

@@ -26,7 +26,8 @@ class Verdict(Struct):
     unanswered: int = 0
     """Commands without a reply, though their bot stayed, or came back and asked again."""
     closed: int = 0
-    """Connections that ended and were not to end: neither by the bot, nor by a code that the scenario expects."""
+    """Connections that ended and were not to end, neither by the bot nor by a code that the scenario expects; and bots
+    that could not come back."""
 
     @property
     def is_clean(self) -> bool:

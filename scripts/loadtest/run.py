@@ -314,8 +314,15 @@ class Run:
                 )
         except TimeoutError:
             for bot in waits:
-                for _ in range(bot.unanswered if bot.crowd.behaviour == "good" else 0):
-                    self.ledger.note("unanswered", f"{bot.name} has a command without an answer")
+                self._note_what_is_left(bot)
+
+    def _note_what_is_left(self, bot: Bot) -> None:
+        if bot.crowd.behaviour != "good":
+            return
+        if not bot.is_online:
+            self.ledger.note("closed", f"{bot.name} could not come back")
+        for _ in range(bot.unanswered):
+            self.ledger.note("unanswered", f"{bot.name} has a command without an answer")
 
     def _close(self) -> None:
         self.ledger.close()

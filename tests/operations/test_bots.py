@@ -9,7 +9,7 @@ import pytest
 from scripts.loadtest import run as run_module
 from scripts.loadtest.fleet import Fleet
 from scripts.loadtest.results import Swarm, Verdict
-from scripts.loadtest.run import RunError
+from scripts.loadtest.run import Run, RunError
 from scripts.loadtest.scenario import Crowd, Drop, Scenario, Stage
 from tests.support.bots import longer_than, persons, ran, run_of, scenario
 from tests.support.other_service import Sql
@@ -255,9 +255,28 @@ async def test_a_server_that_goes_for_good_ends_the_run_with_what_it_left_unansw
         swarm = await running
 
     assert swarm.counts["sent"] - swarm.counts["acked"] == swarm.verdict.unanswered > 10
-    assert (0, 0, 0, 0) == (swarm.verdict.closed, swarm.verdict.doubled, swarm.verdict.lost, swarm.verdict.changed)
+    assert 4 == swarm.verdict.closed, "nobody could come back"
+    assert (0, 0, 0) == (swarm.verdict.doubled, swarm.verdict.lost, swarm.verdict.changed)
     assert {"4000": 4} == swarm.closes
     assert swarm.counts["connections_failed"] > 0
+
+
+async def test_who_did_nothing_and_cannot_come_back_is_missed_too(
+    people: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "SETTLE_S", 0.3)
+    leaving = await people.worker()
+    run = run_of(leaving.url, scenario(Crowd(talk="none"), for_="300ms"), await persons(people, 2))
+
+    running = asyncio.create_task(run.run(lambda _: None))
+    await until(lambda: is_driving(run))
+    await leaving.server.drain()
+
+    assert Verdict(closed=2) == (await running).verdict
+
+
+async def is_driving(run: Run) -> bool:
+    return run.is_driving
 
 
 async def acked(swarm: Swarm, count: int) -> bool:
