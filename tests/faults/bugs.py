@@ -259,9 +259,9 @@ def ignore_holes() -> None:
 
 
 @bug
-def drop_one_in_a_thousand() -> None:
-    """Of a thousand deliveries one is lost between two buffers."""
-    write, loses = Connection.write, _every(1000)
+def drop_one_in_a_hundred() -> None:
+    """Of a hundred deliveries one is lost between two buffers."""
+    write, loses = Connection.write, _every(100)
 
     def lossy(connection: Connection, wire: bytes) -> None:
         if not (_tells_a_message(wire) and loses()):

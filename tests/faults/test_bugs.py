@@ -22,7 +22,7 @@ STORIES: list[tuple[str, Plot, Kind]] = [
     ("never_sweep", redis.last_words_dropped, Kind.UNDELIVERED),
     ("tell_held_changes_twice", redis.lossy_redis, Kind.DUPLICATE),
     ("ignore_holes", redis.lossy_redis, Kind.ORDER),
-    ("drop_one_in_a_thousand", talk.long_talk, Kind.HOLE),
+    ("drop_one_in_a_hundred", talk.long_talk, Kind.HOLE),
     ("tell_one_in_a_hundred_twice", talk.nothing, Kind.DUPLICATE),
     ("swap_two_now_and_then", talk.nothing, Kind.ORDER),
     ("never_remove_a_member", talk.changing_members, Kind.LEAK),

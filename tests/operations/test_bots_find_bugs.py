@@ -41,7 +41,7 @@ def start(lasting_servers: Servers, tmp_path: Path) -> Start:
 @pytest.mark.parametrize(
     ("bug", "kind", "mix"),
     [
-        ("drop_one_in_a_thousand", "lost", {"send": 1}),
+        ("drop_one_in_a_hundred", "lost", {"send": 1}),
         ("tell_one_in_a_hundred_twice", "doubled", TALK),
         ("swap_two_now_and_then", "out_of_order", TALK),
         ("swallow_a_reply", "unanswered", {"send": 1}),
