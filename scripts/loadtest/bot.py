@@ -122,7 +122,7 @@ class Bot:
         self.is_away = False
         """Gone of its own will."""
         self.last: dict[str, tuple[UUID, UUID]] = {}
-        """Conversation and id of the last message: ``own``, ``any``."""
+        """Conversation and id of the last message that is not deleted: ``own``, ``any``."""
         self._run = run
         self._follower = Follower()
         self._lean: Lean | None = None
@@ -342,7 +342,10 @@ class Bot:
         room, reader = place
         meant = meant_us(event.content)
         is_whole = meant is not None or event.edited or event.deleted or event.message in self._run.own_texts
-        self.last["any"] = (event.conversation, event.message)
+        if event.deleted:
+            self.last = {which: last for which, last in self.last.items() if last[1] != event.message}
+        else:
+            self.last["any"] = (event.conversation, event.message)
         if self._run.ledger.heard(room, self.name, reader, event, source, is_whole=is_whole):
             self._run.delivered(self, meant / 1e6 if meant and source == "live" else None)
 

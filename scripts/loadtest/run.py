@@ -347,6 +347,7 @@ class Run:
     def _one(self, crowd: Crowd, bots: Sequence[Bot], act: Act, meant: float) -> None:
         bot = self._actor(crowd, bots)
         if bot is None:
+            self.count("left_out")
             return
         if crowd.behaviour == "garbage":
             bot.raw(*random.choice(GARBAGE))

@@ -154,6 +154,33 @@ def test_what_a_resume_brings_is_not_out_of_order() -> None:
     assert CLEAN == listening.verdict()
 
 
+def test_a_hole_that_a_resume_fills_is_none() -> None:
+    listening = Listening()
+    listening.hear(message(1), message(4))
+    listening.hear(message(2), message(3), source="resume")
+
+    assert CLEAN == listening.verdict()
+
+
+def test_a_message_that_comes_only_after_a_resume_is_late_and_not_doubled() -> None:
+    listening = Listening()
+    listening.hear(message(1), message(3))
+    listening.hear(message(4), source="resume")
+    listening.hear(message(2))
+
+    assert Verdict(out_of_order=1) == listening.verdict()
+
+
+def test_an_edit_that_a_resume_left_out_and_that_comes_again_is_doubled() -> None:
+    """A resume tells the last change of each message; those before are not to come any more."""
+    listening = Listening()
+    listening.hear(message(1))
+    listening.hear(message(1, 3, edited=True), source="resume")
+    listening.hear(message(1, 2, edited=True))
+
+    assert Verdict(doubled=1) == listening.verdict()
+
+
 def test_an_event_that_comes_again_after_a_resume_is_doubled() -> None:
     listening = Listening()
     listening.hear(message(1))
