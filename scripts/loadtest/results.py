@@ -60,8 +60,11 @@ class Swarm(Struct):
     latencies: dict[str, Histogram] = field(default_factory=dict)
     """By ``Latency``."""
     counts: dict[str, int] = field(default_factory=dict)
-    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, … Acts for
-    which nobody was there are ``left_out``. What belongs to bots that misbehave on purpose is only here: ``abuse``, ``abuse_answered``, ``abuse_refused``, …"""
+    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, …
+
+    Acts for which nobody was there are ``left_out``. What belongs to bots that misbehave on purpose is only here:
+    ``abuse``, ``abuse_answered``, ``abuse_refused``, …
+    """
     refusals: dict[str, int] = field(default_factory=dict)
     """Replies that are errors, by code."""
     closes: dict[str, int] = field(default_factory=dict)
