@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -148,19 +149,27 @@ async def test_those_who_behave_do_not_notice_those_who_do_not(people: World) ->
     assert swarm.counts["abuse_closed"] > 0
 
 
-async def test_slow_readers_are_told_that_they_are_behind_and_miss_nothing(
-    people: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They fill what the server keeps for them, and in the end they have heard everything."""
-    monkeypatch.setattr(run_module, "SLOW_S", (60.0, 60.0))
+async def test_who_reads_nothing_is_told_that_it_is_behind_and_misses_nothing(people: World) -> None:
+    """It reads again when the run comes to its end, and asks for what the server did not keep for it."""
     tight = await people.worker(send_buffer_bytes=65536)
-    slow = Crowd(behaviour="slow", talk="group", size=6, rate=800, bytes=(4096, 4096))
+    crowd = Crowd(talk="channel", size=2, rate=800, bytes=(4096, 4096))
+    speaker, slow = await persons(people, 2)
+    run = run_of(tight.url, scenario(crowd, for_="10m"), [speaker, slow])
 
-    swarm = await ran(tight.url, scenario(slow, for_="2500ms"), await persons(people, 6))
+    running = asyncio.create_task(run.run(lambda _: None))
+    await until(lambda: acked(run.swarm, 1))
+    run._bots[1].read_nothing(600)
+    await until(lambda: is_told_nothing(tight, slow.user))
+    run.is_stopping.set()
+    swarm = await running
 
     assert CLEAN == swarm.verdict, swarm.examples
-    assert swarm.counts["behind"] > 0
-    assert swarm.counts["abuse"] > 200
+    assert (1, 0) == (swarm.counts["behind"], swarm.counts.get("reconnects", 0))
+    assert is_whole(swarm, 2)
+
+
+async def is_told_nothing(worker: Worker, user: UUID) -> bool:
+    return not worker.server._hub.connections_of(user)
 
 
 # -- bots that somebody wrote
