@@ -35,7 +35,7 @@ from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import Failure, HistoryPage, MessageSent, Reply, Resumed
 
 from .lean import HandshakeRefused, Lean
-from .ledger import Reader, Room, meant_us, text
+from .ledger import Reader, Room, Source, meant_us, text
 
 if TYPE_CHECKING:
     from .run import Run
@@ -117,12 +117,12 @@ class Bot:
         self.crowd = crowd
         self.rooms: dict[UUID, tuple[Room, Reader]] = {}
         self.meant = 0.0
-        """When the task that is at work was meant to begin."""
+        """When the task that is at work was meant to begin. 0: what is asked now is meant now."""
         self.is_online = False
         self.is_away = False
         """Gone of its own will."""
         self.last: dict[str, tuple[UUID, UUID]] = {}
-        """Conversation and id of the last message: ``own``, ``any``."""
+        """Conversation and id of the last message that is not deleted: ``own``, ``any``."""
         self._run = run
         self._follower = Follower()
         self._lean: Lean | None = None
@@ -130,9 +130,11 @@ class Bot:
         self._open: dict[int, _Asked] = {}
         self._questions: dict[int, SessionResume] = {}
         self._back_meant_at = 0.0
-        self._greeted_at: float | None = None
+        self._was_here = False
+        self._interrupted_at = 0.0
         self._back_at = 0.0
         self._coming: asyncio.Task[None] | None = None
+        self._reading_again: asyncio.TimerHandle | None = None
 
     @classmethod
     def tasks(cls) -> tuple[list[Task], list[float]]:
@@ -160,11 +162,14 @@ class Bot:
     async def call(self, command: Command[R]) -> R:
         """Return what the server answers, however long that takes.
 
+        The first thing that a task asks counts from when the task was meant to begin, whatever follows from now.
+
         Raises:
             Refused: the server will not do it.
         """
         answered: asyncio.Future[Raw | Failure] = asyncio.get_running_loop().create_future()
-        self.ask(command, self.meant, answered.set_result)
+        meant, self.meant = self.meant or self._run.now(), 0.0
+        self.ask(command, meant, lambda answer: None if answered.done() else answered.set_result(answer))
         answer = await answered
         if isinstance(answer, Failure):
             raise Refused(answer)
@@ -195,15 +200,17 @@ class Bot:
 
     @property
     def unanswered(self) -> int:
-        return len(self._open)
+        """How many commands, of those that ask what was missed too."""
+        return len(self._open) + len(self._questions)
 
     @property
     def is_current(self) -> bool:
         """Whether it is connected and knows all that it missed."""
         return self.is_online and self._follower.is_current and not self._questions
 
-    def knows(self, conversation: UUID) -> bool:
-        return conversation in self._follower.position.conversations
+    def place(self, conversation: UUID) -> int | None:
+        """Return the rev up to which it was told everything; None: it has not heard of the conversation."""
+        return self._follower.position.conversations.get(conversation)
 
     def come(self, pause_s: float = 0.0) -> None:
         """Connect, after a pause, as often as it takes; one who is away comes earlier if told so again."""
@@ -227,6 +234,8 @@ class Bot:
         self.go()
         if self._coming:
             self._coming.cancel()
+        if self._reading_again:
+            self._reading_again.cancel()
 
     def raw(self, first: int, payload: bytes) -> None:
         """Write any frame: a first byte, and a payload."""
@@ -234,10 +243,17 @@ class Bot:
             self._lean.write(first, payload)
 
     def read_nothing(self, seconds: float) -> None:
-        """Leave with the server whatever it sends meanwhile."""
-        if lean := self._lean:
-            lean.transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, _read_again, lean)
+        """Leave with the server whatever it sends meanwhile, unless that is so already."""
+        if self._lean and not self._reading_again:
+            self._lean.transport.pause_reading()
+            self._reading_again = asyncio.get_running_loop().call_later(seconds, self.read_again)
+
+    def read_again(self) -> None:
+        if self._reading_again:
+            self._reading_again.cancel()
+            self._reading_again = None
+        if self._lean and not self._lean.transport.is_closing():
+            self._lean.transport.resume_reading()
 
     # -- connections
 
@@ -279,12 +295,11 @@ class Bot:
 
     def _greeted(self, hello: Hello) -> None:
         now = self._run.now()
-        self._run.greeted(hello, now - self._back_meant_at, is_first=self._greeted_at is None)
-        self._greeted_at, self._back_meant_at = now, 0.0
+        self._run.greeted(hello, now - self._back_meant_at, is_first=not self._was_here)
+        self._was_here, self._back_meant_at = True, 0.0
         self.is_online = True
         self._questions.clear()
-        self._follower.interrupted(hello.user)
-        self._ask_what_was_missed()
+        self._interrupted()
         for request in tuple(self._open):
             self._run.asked_again()
             self._say_again(request)
@@ -306,31 +321,33 @@ class Bot:
                 self._back_at = self._run.now() + frame.after_ms / 1000
             case Behind():
                 self._run.count("behind")
-                self._follower.interrupted(self.person.user)
-                self._ask_what_was_missed()
+                self._interrupted()
             case Event():
-                self._take(self._follower.hear(frame), is_live=True)
+                self._take(self._follower.hear(frame), "live")
 
-    def _take(self, news: Sequence[Event], *, is_live: bool) -> None:
+    def _take(self, news: Sequence[Event], source: Source) -> None:
         for event in news:
             if isinstance(event, Message):
-                self._hear_message(event, is_live=is_live)
+                self._hear_message(event, source)
             elif isinstance(event, Reset) and (place := self.rooms.get(event.conversation)):
                 room, reader = place
                 if reader.seq < room.seq:
                     self._run.count("resets")
-                    self._read_on(event.conversation)
+                    self._read_on(event.conversation, after=min(reader.missing, default=reader.seq + 1) - 1)
 
-    def _hear_message(self, event: Message, *, is_live: bool) -> None:
+    def _hear_message(self, event: Message, source: Source) -> None:
         place = self.rooms.get(event.conversation)
         if place is None:
             return
         room, reader = place
         meant = meant_us(event.content)
         is_whole = meant is not None or event.edited or event.deleted or event.message in self._run.own_texts
-        self.last["any"] = (event.conversation, event.message)
-        if self._run.ledger.heard(room, self.name, reader, event, is_whole=is_whole, is_live=is_live):
-            self._run.delivered(self, meant / 1e6 if meant and is_live else None)
+        if event.deleted:
+            self.last = {which: last for which, last in self.last.items() if last[1] != event.message}
+        else:
+            self.last["any"] = (event.conversation, event.message)
+        if self._run.ledger.heard(room, self.name, reader, event, source, is_whole=is_whole):
+            self._run.delivered(self, meant / 1e6 if meant and source == "live" else None)
 
     # -- replies
 
@@ -373,6 +390,11 @@ class Bot:
 
     # -- what was missed
 
+    def _interrupted(self) -> None:
+        self._interrupted_at = self._run.now()
+        self._follower.interrupted(self.person.user)
+        self._ask_what_was_missed()
+
     def _ask_what_was_missed(self) -> None:
         if not self.is_online or self._lean is None or self._questions:
             return
@@ -387,33 +409,26 @@ class Bot:
             asyncio.get_running_loop().call_later(pause_s, self._ask_what_was_missed)
             return
         assert reply.ok is not UNSET
-        self._take(self._follower.take(question, JSON.decode_result(Resumed, reply.ok)), is_live=False)
+        self._take(self._follower.take(question, JSON.decode_result(Resumed, reply.ok)), "resume")
         if self._questions:
             return
         if not self._follower.is_current:
             self._ask_what_was_missed()
-        elif self._greeted_at:
-            self._run.resumed(self._run.now() - self._greeted_at)
+        else:
+            self._run.resumed(self._run.now() - self._interrupted_at)
 
-    def _read_on(self, conversation: UUID) -> None:
+    def _read_on(self, conversation: UUID, after: int) -> None:
         """Read the history of a conversation that begins anew, from what was heard on."""
-        _, reader = self.rooms[conversation]
 
         def take(answer: Raw | Failure) -> None:
             if isinstance(answer, Failure):
                 return
             page = JSON.decode_result(HistoryPage, answer)
-            self._take(page.messages, is_live=False)
+            self._take(page.messages, "history")
             if page.more:
-                self._read_on(conversation)
+                self._read_on(conversation, page.messages[-1].seq)
 
-        after = min(reader.missing, default=reader.seq + 1) - 1
         self.ask(MessageHistory(conversation=conversation, after=after, limit=PAGE), self._run.now(), take)
-
-
-def _read_again(lean: Lean) -> None:
-    if not lean.transport.is_closing():
-        lean.transport.resume_reading()
 
 
 def _pause_asked_s(reason: str) -> float:

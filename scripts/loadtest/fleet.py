@@ -26,6 +26,7 @@ class Fleet:
     def __init__(
         self, against: str, scenario: Scenario, people: Sequence[Person], *, processes: int, python: str | None
     ) -> None:
+        python = str(Path(python).resolve()) if python else None  # a child starts in another folder
         self.server = ""
         self._plans = [
             Plan(against, scenario, list(part), first, len(part) / len(people), python)

@@ -171,7 +171,11 @@ class Address:
         _, lean = await loop.create_connection(
             lambda: Lean(head, opened, on_frame, lost, index), self.host, self.port, ssl=self.tls
         )
-        await opened
+        try:
+            await opened
+        except BaseException:
+            lean.transport.abort()  # also if nobody waits any more
+            raise
         return lean
 
 

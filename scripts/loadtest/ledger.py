@@ -5,6 +5,7 @@ What there is to hear is the highest seq that anybody was told of, by an acknowl
 """
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 from uuid import UUID
 from zlib import crc32
 
@@ -18,34 +19,64 @@ MAX_REMEMBERED = 1000
 MAX_EXAMPLES = 20
 
 
+Source: TypeAlias = Literal["live", "resume", "history"]
+"""How a message came: unasked, as an answer that live events continue, or from a page that knows nothing of them."""
+
+Wrong: TypeAlias = Literal["", "doubled", "out_of_order"]
+
+
 class Reader:
-    """What one bot has heard of one conversation."""
+    """What one bot has heard of one conversation.
 
-    __slots__ = ("_missing", "_rev", "seq")
+    Whether it has heard a *message*, its ``seq`` tells; whether an *event* comes late or twice, its ``rev``: every
+    change takes the next one, so what is late fills a gap, and what comes twice does not.
+    """
 
-    def __init__(self, seq: int) -> None:
-        """``seq``: everything up to here is none of the bot's business."""
+    __slots__ = ("_rev", "_skipped", "missing", "seq")
+
+    def __init__(self, seq: int, rev: int) -> None:
+        """``seq``, ``rev``: everything up to here is none of the bot's business."""
         self.seq = seq
-        self._rev = 0
-        self._missing: set[int] | None = None
+        self.missing: set[int] = set()
+        """What is below ``seq`` and was not heard."""
+        self._rev = rev
+        self._skipped: set[int] = set()
 
-    @property
-    def missing(self) -> set[int]:
-        return self._missing or set()
+    def hear(self, seq: int, rev: int, source: Source) -> tuple[bool, Wrong]:
+        """Return whether it is a message that was not heard before, and what is wrong about its coming now."""
+        is_new = self._take_seq(seq)
+        if source == "history":
+            return is_new, ""
+        is_gap = self._take_rev(rev)
+        if source == "resume":
+            self._skipped.clear()
+        if is_gap is None:
+            return is_new, ""
+        if not is_new and not is_gap:
+            return is_new, "doubled"
+        return is_new, "out_of_order" if source == "live" else ""
 
-    def hear(self, seq: int, rev: int) -> str:
-        """Return ``new``, ``late`` (a later one came before it), ``again`` or ``changed`` (an edit, a reaction)."""
-        rev, self._rev = self._rev, max(rev, self._rev)
-        is_news = self._rev > rev
+    def _take_seq(self, seq: int) -> bool:
+        """Return whether it is a new one."""
         if seq > self.seq:
-            if seq > self.seq + 1:
-                self._missing = self.missing | set(range(self.seq + 1, seq))
+            self.missing.update(range(self.seq + 1, seq))
             self.seq = seq
-            return "new"
-        if seq in self.missing:
-            self._missing = self.missing - {seq} or None
-            return "late"
-        return "changed" if is_news else "again"
+            return True
+        return _took(seq, self.missing)
+
+    def _take_rev(self, rev: int) -> bool | None:
+        """Return None of a later rev than all before, else whether it fills a gap."""
+        if rev <= self._rev:
+            return _took(rev, self._skipped)
+        self._skipped.update(range(self._rev + 1, rev))
+        self._rev = rev
+        return None
+
+
+def _took(number: int, numbers: set[int]) -> bool:
+    is_there = number in numbers
+    numbers.discard(number)
+    return is_there
 
 
 class Room:
@@ -87,19 +118,18 @@ class Ledger:
         if not room.is_as_known(seq, message):
             self.note("changed", f"{room.conversation}: {message} was acknowledged in place {seq}, which is another's")
 
-    def heard(self, room: Room, who: str, reader: Reader, event: Message, *, is_whole: bool, is_live: bool) -> bool:
+    def heard(self, room: Room, who: str, reader: Reader, event: Message, source: Source, *, is_whole: bool) -> bool:
         """Take note of a message event; return whether it is a message that this bot has not heard before.
 
-        ``is_whole``: its text is what a bot sends, or it is none. ``is_live``: it was not asked for.
+        ``is_whole``: its text is what a bot sends, or it is none.
         """
-        kind = reader.hear(event.seq, event.rev)
-        if kind == "again":
-            self.note("doubled", f"{room.conversation}: {who} heard seq {event.seq} in rev {event.rev} twice")
-        elif kind == "late" and is_live:
-            self.note("out_of_order", f"{room.conversation}: {who} heard seq {event.seq} after a later one")
+        is_new, wrong = reader.hear(event.seq, event.rev, source)
+        if wrong:
+            how = "twice" if wrong == "doubled" else "after a later one"
+            self.note(wrong, f"{room.conversation}: {who} heard seq {event.seq} in rev {event.rev} {how}")
         if not room.is_as_known(event.seq, event.message) or not is_whole:
             self.note("changed", f"{room.conversation}: {who} heard another message than was sent in place {event.seq}")
-        return kind in {"new", "late"}
+        return is_new
 
     def note(self, kind: str, example: str) -> None:
         setattr(self.verdict, kind, getattr(self.verdict, kind) + 1)
@@ -123,16 +153,20 @@ def text(meant_us: int, size: int) -> str:
     """Return what a bot sends: when it was meant to, a checksum, and padding up to ``size`` bytes."""
     stamp = f"{meant_us:x}"
     padding = "." * max(0, size - len(stamp) - 10)
-    return f"{stamp} {crc32((stamp + padding).encode()):08x} {padding}"
+    return f"{stamp} {_checksum(stamp + padding)} {padding}"
 
 
 def meant_us(content: str) -> int | None:
     """Return when a bot's message was meant to be sent; None if it is no bot's, or not whole."""
     try:
         stamp, checksum, padding = content.split(" ", 2)
-        return int(stamp, 16) if crc32((stamp + padding).encode()) == int(checksum, 16) else None
+        return int(stamp, 16) if _checksum(stamp + padding) == checksum else None
     except ValueError:
         return None
+
+
+def _checksum(content: str) -> str:
+    return f"{crc32(content.encode(errors='replace')):08x}"
 
 
 def summed(verdicts: Iterable[Verdict]) -> Verdict:

@@ -20,13 +20,14 @@ class Verdict(Struct):
     doubled: int = 0
     """Events that came twice."""
     out_of_order: int = 0
-    """Live messages that came after a later one of the same conversation."""
+    """Live messages, edits and the like that came after a later one of the same conversation."""
     changed: int = 0
     """Messages that are not what was sent: another text, or another place than the one that was acknowledged."""
     unanswered: int = 0
     """Commands without a reply, though their bot stayed, or came back and asked again."""
     closed: int = 0
-    """Connections that ended and were not to end: neither by the bot, nor by a code that the scenario expects."""
+    """Connections that ended and were not to end, neither by the bot nor by a code that the scenario expects; and bots
+    that could not come back."""
 
     @property
     def is_clean(self) -> bool:
@@ -59,8 +60,11 @@ class Swarm(Struct):
     latencies: dict[str, Histogram] = field(default_factory=dict)
     """By ``Latency``."""
     counts: dict[str, int] = field(default_factory=dict)
-    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, … What
-    belongs to bots that misbehave on purpose is only here: ``abuse``, ``abuse_answered``, ``abuse_refused``, …"""
+    """``sent``, ``acked``, ``delivered``, ``resent``, ``connections``, ``reconnects``, ``resumes``, ``resets``, …
+
+    Acts for which nobody was there are ``left_out``. What belongs to bots that misbehave on purpose is only here:
+    ``abuse``, ``abuse_answered``, ``abuse_refused``, …
+    """
     refusals: dict[str, int] = field(default_factory=dict)
     """Replies that are errors, by code."""
     closes: dict[str, int] = field(default_factory=dict)

@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,12 @@ DRAINED = frozenset({CloseCode.GOING_AWAY, CloseCode.DRAIN})
 """Closes that are no fault: the server is being replaced."""
 
 TICK_S = 0.001
+PAUSE_S = 0.1
+"""How long a crowd that does nothing for a while waits before it looks again."""
+
+SLOW_S = (1.0, 20.0)
+"""For how long a slow bot reads nothing: from, to."""
+
 LAG_EVERY_S = 0.05
 EMOJI = ("👍", "❤️", "😂", "🎉")
 GARBAGE = (
@@ -185,12 +192,12 @@ class Run:
         """Return what came out; ``tell`` is given what is known so far, once a second.
 
         Raises:
-            RunError: not everybody could come, or no conversation could be made.
+            RunError: not everybody could come, or no conversation could be made, or it was stopped before.
         """
         self._spawn(self._tick(tell))
         self._spawn(self._watch_lag())
         try:
-            await self._gather()
+            await self._unless_stopped(self._gather())
             await self._drive()
             await self._settle()
         finally:
@@ -212,18 +219,18 @@ class Run:
 
     async def _gather(self) -> None:
         """Let everybody come at the ramp's pace; as soon as the members of a conversation are there, make it."""
-        making = []
+        making: list[asyncio.Task[None]] = []
         per_s = self.plan.scenario.ramp_per_s * self.plan.part
         came = 0
-        for crowd, bots in self._crowds:
-            size = len(bots) if crowd.talk == "none" else crowd.size
-            for members in (bots[start : start + size] for start in range(0, len(bots), size)):
-                for bot in members:
-                    await asyncio.sleep(max(self._began + came / per_s - self.now(), 0))
-                    bot.come()
-                    came += 1
-                making.append(self._make(crowd, members))
         try:
+            for crowd, bots in self._crowds:
+                size = len(bots) if crowd.talk == "none" else crowd.size
+                for members in (bots[start : start + size] for start in range(0, len(bots), size)):
+                    for bot in members:
+                        await asyncio.sleep(max(self._began + came / per_s - self.now(), 0))
+                        bot.come()
+                        came += 1
+                    making.append(asyncio.create_task(self._make(crowd, members)))
             async with asyncio.timeout(READY_S):
                 await asyncio.gather(*making)
         except TimeoutError:
@@ -232,6 +239,20 @@ class Run:
             raise RunError(
                 f"only {there} of {len(self._bots)} bots came within {READY_S:g} s ({why or 'no answer'})"
             ) from None
+        finally:
+            for task in making:
+                task.cancel()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        working, stopping = asyncio.create_task(work), asyncio.create_task(self.is_stopping.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise RunError("stopped before everybody had come")
+            await working
+        finally:
+            working.cancel()
+            stopping.cancel()
 
     async def _make(self, crowd: Crowd, members: Sequence[Bot]) -> None:
         """Make a conversation of these, and wait until each of them knows it."""
@@ -249,11 +270,11 @@ class Run:
             seq = found.conversation.last_seq
         room = self.ledger.room(created.conversation)
         room.seq = seq
+        await _until(lambda: all(bot.place(room.conversation) is not None for bot in members))
         for bot in members:
-            reader = Reader(seq)
+            reader = Reader(seq, bot.place(room.conversation) or 0)
             room.readers.append((bot.name, reader))
             bot.rooms[room.conversation] = (room, reader)
-        await _until(lambda: all(bot.knows(room.conversation) for bot in members))
 
     async def _answer(self, bot: Bot, command: Command[Any]) -> Any:
         bot.meant = self.now()
@@ -283,16 +304,26 @@ class Run:
 
     async def _settle(self) -> None:
         """Let everybody come back, and what is under way come to its end."""
-        good = [bot for bot in self._bots if bot.crowd.behaviour == "good"]
+        waits = [bot for bot in self._bots if bot.crowd.behaviour in {"good", "slow"}]
         for bot in self._bots:
             bot.come()
+            bot.read_again()
         try:
             async with asyncio.timeout(SETTLE_S):
-                await _until(lambda: all(bot.is_current and not bot.unanswered for bot in good) and not self.ledger.due)
+                await _until(
+                    lambda: all(bot.is_current and not bot.unanswered for bot in waits) and not self.ledger.due
+                )
         except TimeoutError:
-            for bot in good:
-                for _ in range(bot.unanswered):
-                    self.ledger.note("unanswered", f"{bot.name} has a command without an answer")
+            for bot in waits:
+                self._note_what_is_left(bot)
+
+    def _note_what_is_left(self, bot: Bot) -> None:
+        if bot.crowd.behaviour != "good":
+            return
+        if not bot.is_online:
+            self.ledger.note("closed", f"{bot.name} could not come back")
+        for _ in range(bot.unanswered):
+            self.ledger.note("unanswered", f"{bot.name} has a command without an answer")
 
     def _close(self) -> None:
         self.ledger.close()
@@ -308,23 +339,25 @@ class Run:
         while self.is_driving:
             now = self.now()
             while due <= now and self.is_driving:
-                self._one(crowd, bots, random.choices(acts, weights)[0], due)
                 pace = self.plan.scenario.pace(due - began)
-                due += 1 / (rate * pace) if pace else 0.1
+                if pace:
+                    self._one(crowd, bots, random.choices(acts, weights)[0], due)
+                due += 1 / (rate * pace) if pace else PAUSE_S
             await asyncio.sleep(max(due - self.now(), TICK_S))
 
     def _one(self, crowd: Crowd, bots: Sequence[Bot], act: Act, meant: float) -> None:
         bot = self._actor(crowd, bots)
         if bot is None:
+            self.count("left_out")
             return
         if crowd.behaviour == "garbage":
             bot.raw(*random.choice(GARBAGE))
-        elif crowd.behaviour == "slow":
-            bot.read_nothing(random.uniform(1, 20))
-        else:
-            bot.meant = meant
-            if command := _command(bot, act):
-                bot.ask(command, meant)
+            return
+        bot.meant = meant
+        if command := _command(bot, act):
+            bot.ask(command, meant)
+        if crowd.behaviour == "slow":
+            bot.read_nothing(random.uniform(*SLOW_S))
 
     def _actor(self, crowd: Crowd, bots: Sequence[Bot]) -> Bot | None:
         """Return one who acts: in a channel only who may."""
@@ -338,7 +371,7 @@ class Run:
     async def _live(self, bot: Bot) -> None:
         """Do one task after the other, each at its time."""
         tasks, weights = bot.tasks()
-        await bot.on_start()
+        await self._do(bot.on_start)
         due = self.now()
         while self.is_driving:
             due += bot.wait.next()
@@ -346,14 +379,18 @@ class Run:
             if not self.is_driving:
                 break
             bot.meant = due
-            try:
-                await random.choices(tasks, weights)[0](bot)
-            except Refused:
-                pass
-            except Exception as error:  # noqa: BLE001  # somebody else's code
-                self.count("failed_tasks")
-                if self.swarm.counts["failed_tasks"] == 1:
-                    self.ledger.examples.append(f"a task failed: {error!r}")
+            await self._do(partial(random.choices(tasks, weights)[0], bot))
+
+    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Let somebody else's code do its work; if it fails, that is its own affair."""
+        try:
+            await work()
+        except Refused:
+            pass
+        except Exception as error:  # noqa: BLE001  # somebody else's code
+            self.count("failed_tasks")
+            if self.swarm.counts["failed_tasks"] == 1:
+                self.ledger.examples.append(f"a task failed: {error!r}")
 
     async def _drop(self, bots: Sequence[Bot], drop: Drop) -> None:
         """Let each bot go now and then, half of them politely, and come back."""

@@ -50,13 +50,14 @@ class Crowd(Struct, forbid_unknown_fields=True):
     every: Weight = 0.0
     """… or seconds between two acts of one bot."""
     mix: dict[Act, Weight] = field(default_factory=lambda: {"send": 1.0})
-    bytes: tuple[Positive, Annotated[int, Meta(le=16_000)]] = (40, 200)
+    bytes: tuple[Positive, Annotated[int, Meta(le=4096)]] = (40, 200)
     """Of a message's text: from, to."""
     drop: Drop | None = None
     storm: Weight = 0.0
     """Seconds between two losses of all connections at once; 0: none."""
     behaviour: Behaviour = "good"
-    """``flood`` does not wait when it is told to, ``slow`` does not read, ``garbage`` sends what is no command."""
+    """``flood`` does not wait when it is told to, ``slow`` says something and then reads nothing for a while,
+    ``garbage`` sends what is no command."""
     may_close: list[int] = field(default_factory=list)
     """Close codes that are no fault of the server here. 1001 and 4000, a drain, never are."""
 
@@ -136,7 +137,22 @@ def check(scenario: Scenario) -> Scenario:
     if not re.fullmatch(r"\d+(\.\d+)?/s", scenario.ramp) or not scenario.ramp_per_s:
         raise ScenarioError(f"{scenario.ramp!r} is no ramp such as 200/s")
     for text in (scenario.for_, *(stage.for_ for stage in scenario.stage)):
-        duration_s(text)
+        if not duration_s(text):
+            raise ScenarioError(f"{text!r} is no time at all")
+    for crowd in scenario.crowd:
+        _check_crowd(crowd)
     for threshold in scenario.thresholds:
         parsed(threshold)
     return scenario
+
+
+def _check_crowd(crowd: Crowd) -> None:
+    acts = crowd.rate or crowd.every
+    if acts and not sum(crowd.mix.values()):
+        raise ScenarioError("a mix needs an act that is not 0, such as mix = { send = 1 }")
+    if acts and crowd.talk == "none" and crowd.behaviour in {"good", "flood"}:
+        raise ScenarioError("a crowd that has a rate, or acts every so often, needs conversations: talk is none")
+    ranges = {"bytes": crowd.bytes} | ({"every": crowd.drop.every, "away": crowd.drop.away} if crowd.drop else {})
+    for name, (least, most) in ranges.items():
+        if not 0 <= least <= most or not (most or name == "away"):
+            raise ScenarioError(f"{name} = [{least:g}, {most:g}] is no range: from, to")

@@ -259,15 +259,53 @@ def ignore_holes() -> None:
 
 
 @bug
-def drop_one_in_a_thousand() -> None:
-    """Of a thousand deliveries one is lost between two buffers."""
-    write, loses = Connection.write, _every(1000)
+def drop_one_in_a_hundred() -> None:
+    """Of a hundred deliveries one is lost between two buffers."""
+    write, loses = Connection.write, _every(100)
 
     def lossy(connection: Connection, wire: bytes) -> None:
-        if not (b'"op":"message"' in wire[:40] and loses()):
+        if not (_tells_a_message(wire) and loses()):
             write(connection, wire)
 
     replace(Connection, "write", lossy)
+
+
+@bug
+def tell_one_in_a_hundred_twice() -> None:
+    """Of a hundred deliveries one is written again: it looked as if it had failed."""
+    write, repeats = Connection.write, _every(100)
+
+    def write_some_twice(connection: Connection, wire: bytes) -> None:
+        write(connection, wire)
+        if _tells_a_message(wire) and repeats():
+            write(connection, wire)
+
+    replace(Connection, "write", write_some_twice)
+
+
+@bug
+def swap_two_now_and_then() -> None:
+    """What one listener is told goes through two queues, and one of them is slower."""
+    write, is_slow, late = Connection.write, _every(50), dict[Connection, bytes]()
+
+    def write_late(connection: Connection) -> None:
+        if wire := late.pop(connection, None):
+            write(connection, wire)
+
+    def write_in_any_order(connection: Connection, wire: bytes) -> None:
+        if _tells_a_message(wire) and connection not in late and is_slow():
+            late[connection] = wire
+            asyncio.get_running_loop().call_later(0.1, write_late, connection)
+            return
+        write(connection, wire)
+        if _tells_a_message(wire):
+            write_late(connection)
+
+    replace(Connection, "write", write_in_any_order)
+
+
+def _tells_a_message(wire: bytes) -> bool:
+    return b'"op":"message"' in wire[:40]
 
 
 # -- who hears what
