@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -73,8 +74,9 @@ class Fleet:
         self._processes.append(process)
         assert process.stdin
         assert process.stdout
-        process.stdin.write(msgspec.json.encode(plan) + b"\n")
-        await process.stdin.drain()
+        with suppress(ConnectionError):  # what it says, or how it ended, tells more
+            process.stdin.write(msgspec.json.encode(plan) + b"\n")
+            await process.stdin.drain()
         async for line in process.stdout:
             word = msgspec.json.decode(line, type=Word)
             if word.error:

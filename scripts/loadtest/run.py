@@ -25,7 +25,7 @@ from echo_ws_protocol.commands import (
     ReactionSet,
     TypingSet,
 )
-from echo_ws_protocol.errors import CloseCode
+from echo_ws_protocol.errors import CloseCode, may_come_back
 from echo_ws_protocol.events import Hello
 from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import ConversationCreated, ConversationDetails, Failure
@@ -99,6 +99,8 @@ class Run:
         """Messages whose text is not one of ours to check."""
         self.is_stopping = asyncio.Event()
         self.is_driving = False
+        self._hopeless = ""
+        """Why there is no use in waiting for everybody."""
         self._began = self.now()
         self._cpu_s = time.process_time()
         self._memory = memory.used_bytes()
@@ -137,6 +139,8 @@ class Run:
             return
         self._second.closed += 1
         self._add(self.swarm.closes, str(code))
+        if not self.is_driving and not may_come_back(code):
+            self._hopeless = self._hopeless or f"{bot.name} was turned away for good: {code} {reason}"
         if code not in DRAINED and code not in bot.crowd.may_close:
             self.ledger.note("closed", f"{bot.name} was closed with {code} {reason}")
 
@@ -235,7 +239,9 @@ class Run:
                 await asyncio.gather(*making)
         except TimeoutError:
             there = sum(bot.is_current for bot in self._bots)
-            why = ", ".join(f"{key}: {count}" for key, count in (self.swarm.closes | self.swarm.refusals).items())
+            failed = {"no connection": self.swarm.counts.get("connections_failed", 0)}
+            reasons = self.swarm.closes | self.swarm.refusals | failed
+            why = ", ".join(f"{key}: {count}" for key, count in reasons.items() if count)
             raise RunError(
                 f"only {there} of {len(self._bots)} bots came within {READY_S:g} s ({why or 'no answer'})"
             ) from None
@@ -256,7 +262,9 @@ class Run:
 
     async def _make(self, crowd: Crowd, members: Sequence[Bot]) -> None:
         """Make a conversation of these, and wait until each of them knows it."""
-        await _until(lambda: all(bot.is_current for bot in members))
+        await _until(lambda: all(bot.is_current for bot in members) or bool(self._hopeless))
+        if self._hopeless:
+            raise RunError(self._hopeless)
         if crowd.talk == "none" or len(members) < 2:  # noqa: PLR2004
             return
         first, *others = members

@@ -148,6 +148,8 @@ def check(scenario: Scenario) -> Scenario:
 
 def _check_crowd(crowd: Crowd) -> None:
     acts = crowd.rate or crowd.every
+    if crowd.rate and crowd.every:
+        raise ScenarioError("a crowd has a rate, or acts every so often, and not both")
     if acts and not sum(crowd.mix.values()):
         raise ScenarioError("a mix needs an act that is not 0, such as mix = { send = 1 }")
     if acts and crowd.talk == "none" and crowd.behaviour in {"good", "flood"}:
