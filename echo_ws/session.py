@@ -16,7 +16,10 @@ MAX_TYPING_IN = 32
 
 
 WARNING = timedelta(minutes=1)
-"""How long before its end a token is warned of; a shorter one in the last tenth of its life."""
+"""How long before its end a token is warned of."""
+
+WARNING_PART = 10
+"""The last part in so many of a shorter life is warned of."""
 
 
 class Session:
@@ -54,7 +57,7 @@ class Session:
     def renew(self, expires_at: datetime, today: datetime) -> None:
         """Go on with a token that ends at another time."""
         self.expires_at = expires_at
-        self._warn_at = expires_at - min(WARNING, (expires_at - today) / 10)
+        self._warn_at = expires_at - min(WARNING, (expires_at - today) / WARNING_PART)
 
     def is_to_be_warned(self, today: datetime) -> bool:
         """Whether to tell now that the token ends soon: once."""

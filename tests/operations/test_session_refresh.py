@@ -20,13 +20,18 @@ from tests.support.other_service import Sql
 from tests.support.waiting import heard
 from tests.support.world import Worker, World
 
-ON_TIME = timedelta(seconds=1)
+ON_TIME = timedelta(seconds=2)
 
 
 @pytest.fixture(scope="module")
 async def signing(town: World) -> Worker:
-    """Return a worker that looks at its connections often; at the rows of their sessions it never does."""
-    return await town.worker(jwt_keys=KEYS, heartbeat_s=0.8, revalidate_s=3600)
+    """Return a worker that never looks at the rows of open sessions."""
+    return await town.worker(jwt_keys=KEYS, revalidate_s=3600)
+
+
+@pytest.fixture(autouse=True)
+def _warned_at_half_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echo_ws.session.WARNING_PART", 2)
 
 
 def time_of(text: str) -> datetime:

@@ -77,8 +77,9 @@ async def test_all_end_and_who_asked_is_answered_first(devices: list[Client], db
     assert set() == await left(db, this.user)
 
 
-async def test_without_redis_who_asks_is_answered_first_and_other_workers_find_out(people: World) -> None:
-    lonely = [await people.worker(redis_url="memory:", revalidate_s=every) for every in (3600, 0.05)]
+@pytest.mark.parametrize("nowhere", ["memory:", "redis://127.0.0.1:1"])
+async def test_without_redis_who_asks_is_answered_first_and_other_workers_find_out(nowhere: str, people: World) -> None:
+    lonely = [await people.worker(redis_url=nowhere, revalidate_s=every) for every in (3600, 0.05)]
     here = await people.person("Alice", lonely[0])
     there = await people.device(here.user, lonely[1])
 
