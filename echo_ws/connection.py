@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
             self._commons.admission.authenticate(self.address)
             settings = self._commons.service.settings
             self._ws.max_message_size = settings.max_frame_bytes
-            self._commons.heartbeat.put(self, min(self._until_ping(settings), session.until_due(datetime.now(UTC))))
+            self._look_within(self._until_ping(settings))
 
     def renewed(self) -> None:
         if self._state is _OPEN:
@@ -310,7 +310,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._clogged_at = self._commons.heartbeat.time()
-        self._commons.heartbeat.put(self, SLOW_S)
+        self._look_within(SLOW_S)
         self.pause_reading()  # who does not read gets no more answers
 
     def resume_writing(self) -> None:
@@ -432,6 +432,10 @@ class Connection(asyncio.Protocol):
             return None
         self.ping()
         return min(self._until_ping(settings), until_dead, until_late, until_slow, until_due)
+
+    def _look_within(self, delay_s: float) -> None:
+        until_due = self.session.until_due(datetime.now(UTC)) if self.session else math.inf
+        self._commons.heartbeat.put(self, min(delay_s, until_due))
 
     def _mind_token(self) -> float:
         """Warn before the session's token ends; return in how many seconds to look again, 0 or less at its end."""

@@ -87,6 +87,20 @@ async def test_a_connection_ends_with_its_session(people: World, signing: Worker
     assert ends_at <= closed_at < ends_at + ON_TIME
 
 
+async def test_a_client_that_stops_reading_gets_no_more_time(people: World, signing: Worker, db: Sql) -> None:
+    user = await people.user("Alice")
+    token = await people.token(user)
+    ends_at = await expire(db, user, seconds=1.5)
+
+    async with line(signing, token) as alice:
+        await alice.hear("hello")
+        (connection,) = signing.server._of_user[user]
+        connection.pause_writing()
+
+        assert 4003 == await alice.close_code()
+        assert datetime.now(UTC) < ends_at + ON_TIME
+
+
 async def test_an_access_token_lasts_no_longer_than_its_session(people: World, signing: Worker, db: Sql) -> None:
     user = await people.user("Alice")
     await people.token(user)
