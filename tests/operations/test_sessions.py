@@ -9,6 +9,7 @@ import pytest
 from echo_ws import tokens
 from echo_ws.broker.redis import publish_once
 from echo_ws.client import Client
+from echo_ws.errors import Unauthenticated
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws.settings import JwtKey
 from echo_ws_db import sessions
@@ -61,6 +62,17 @@ async def test_the_database_keeps_no_token_only_its_digest(people: World, worker
 async def test_a_wrong_token_closes_for_good(wrong: str, worker: Worker) -> None:
     async with line(worker, wrong) as stranger:
         assert 4500 == await stranger.close_code()
+
+
+async def test_nothing_is_kept_of_a_token_that_was_refused(worker: Worker) -> None:
+    """An error that is raised again and again keeps a traceback of each time, and what stood in its frames."""
+    depths = []
+    for _ in range(3):
+        with pytest.raises(Unauthenticated) as refused:
+            await worker.server.sessions.open("nonsense", "127.0.0.1", "")
+        depths.append(len(refused.traceback))
+
+    assert [depths[0]] * 3 == depths
 
 
 @pytest.mark.parametrize(
