@@ -29,9 +29,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from echo_ws_protocol.codec import BROKEN, CODECS, COMMANDS, op_of
-from echo_ws_protocol.commands import Command, SessionResume, SessionStart, result_of
+from echo_ws_protocol.commands import Command, SessionRefresh, SessionResume, SessionStart, result_of
 from echo_ws_protocol.errors import CloseCode, ErrorCode, may_come_back
-from echo_ws_protocol.events import Behind, Bye, Event, Hello
+from echo_ws_protocol.events import Behind, Bye, Event, Expiring, Hello
 from echo_ws_protocol.replies import Failure, Reply, Resumed
 
 from .backoff import Backoff
@@ -88,8 +88,8 @@ class Client:
     and in the order of ``rev`` in each conversation; where too much was missed, a ``Reset`` says to read it anew. After
     each reconnect ``Hello`` comes as an event. Events wait in a queue of ``queue`` places; when it is full, the client
     stops reading, replies included, until ``next`` or ``events`` makes room. ``token`` may be a coroutine function that
-    returns a fresh one for each connection. With the ``position`` of an earlier client it goes on from there, without
-    one it begins now.
+    returns a fresh one, for each connection and for one whose token is about to end. With the ``position`` of an
+    earlier client it goes on from there, without one it begins now.
     """
 
     hello: Hello
@@ -123,6 +123,7 @@ class Client:
         self._patience = Backoff(chance)
         self._ready: asyncio.Future[_Connection]
         self._task: asyncio.Task[None]
+        self._refreshing: asyncio.Task[None] | None = None
         self._back_at = 0.0
         self._trouble: Exception | None = None
 
@@ -285,6 +286,8 @@ class Client:
             await self._catch_up(connection)
             await self._read(connection)
         finally:
+            if self._refreshing:
+                self._refreshing.cancel()
             self._offline(connection.close_code)
             await connection.part()
 
@@ -334,8 +337,19 @@ class Client:
                 case Event():
                     if isinstance(frame, Bye):
                         self._back_at = asyncio.get_running_loop().time() + frame.after_ms / 1000
+                    if isinstance(frame, Expiring):
+                        self._refreshing = asyncio.create_task(self._refresh())
                     for event in self._follower.hear(frame):
                         await self._inbox.put(event)
+
+    async def _refresh(self) -> None:
+        """Go on with a fresh token, where there is a source of them. Where not, the connection ends, and is renewed."""
+        if isinstance(self._token, str):
+            return
+        try:
+            await self.call(SessionRefresh(token=await self._token()))
+        except Exception as error:  # noqa: BLE001  # whatever the source raises, the next connection will show
+            log.warning("the token was not refreshed: %s", type(error).__name__)
 
     async def _catch_up(self, connection: "_Connection") -> None:
         """Ask for everything that may have been missed."""

@@ -18,6 +18,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from uuid import UUID
@@ -33,7 +34,7 @@ from websockets.typing import Subprotocol
 
 from echo_ws_protocol.codec import CODECS, JSON, Codec
 from echo_ws_protocol.errors import CloseCode, ErrorCode
-from echo_ws_protocol.events import Behind
+from echo_ws_protocol.events import Behind, Expiring
 from echo_ws_protocol.replies import Failure, Reply
 
 from .frame import wire
@@ -212,7 +213,13 @@ class Connection(asyncio.Protocol):
         if self._state is not _CLOSED and not self._is_admitted:
             self._is_admitted = True
             self._commons.admission.authenticate(self.address)
-            self._ws.max_message_size = self._commons.service.settings.max_frame_bytes
+            settings = self._commons.service.settings
+            self._ws.max_message_size = settings.max_frame_bytes
+            self._look_within(self._until_ping(settings))
+
+    def renewed(self) -> None:
+        if self._state is _OPEN:
+            self._commons.heartbeat.put(self, 0)
 
     @property
     def user(self) -> UUID:
@@ -303,7 +310,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._clogged_at = self._commons.heartbeat.time()
-        self._commons.heartbeat.put(self, SLOW_S)
+        self._look_within(SLOW_S)
         self.pause_reading()  # who does not read gets no more answers
 
     def resume_writing(self) -> None:
@@ -419,8 +426,25 @@ class Connection(asyncio.Protocol):
         if until_late <= 0:
             self.close(CloseCode.TIMEOUT, f"no session was started within {settings.auth_timeout_s:g} s")
             return None
+        until_due = self._mind_token()
+        if until_due <= 0:
+            self.close(CloseCode.TOKEN_EXPIRED, "the token has run out; come back with a fresh one")
+            return None
         self.ping()
-        return min(self._until_ping(settings), until_dead, until_late, until_slow)
+        return min(self._until_ping(settings), until_dead, until_late, until_slow, until_due)
+
+    def _look_within(self, delay_s: float) -> None:
+        until_due = self.session.until_due(datetime.now(UTC)) if self.session else math.inf
+        self._commons.heartbeat.put(self, min(delay_s, until_due))
+
+    def _mind_token(self) -> float:
+        """Warn before the session's token ends; return in how many seconds to look again, 0 or less at its end."""
+        if self.session is None:
+            return math.inf
+        today = datetime.now(UTC)
+        if self.session.is_to_be_warned(today):
+            self.send(Expiring(at=self.session.expires_at))
+        return self.session.until_due(today)
 
     # Receiving.
 

@@ -21,6 +21,7 @@ from .hub import Channel, Listener
 from .logs import get_logger
 from .metrics import Metrics
 from .session import Session
+from .sessions import Sessions
 from .writer import Writer
 
 log = get_logger(__name__)
@@ -33,6 +34,7 @@ class Services:
     store: Store
     writer: Writer
     feed: Feed
+    sessions: Sessions
     metrics: Metrics
     clock: Callable[[], float]
     epoch: str

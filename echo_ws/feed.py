@@ -13,7 +13,7 @@ from uuid import UUID
 from echo_ws_db import changes
 from echo_ws_db.changes import ChangeRow
 from echo_ws_db.pool import Store, StoreError
-from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Typing
+from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Session, Typing
 
 from .broker import Broker
 from .events import as_membership, events_in
@@ -77,6 +77,10 @@ class Feed:
         self._others[name] = hear
         self._broker.subscribe(name)
 
+    def say(self, name: str, payload: bytes) -> None:
+        """Publish to those who ``listen`` on other workers."""
+        self._broker.publish(name, payload)
+
     # -- who hears
 
     async def attach(self, listener: Listener) -> None:
@@ -137,6 +141,10 @@ class Feed:
     def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary."""
         self._publish(Channel("c", event.conversation), mention_of(event))
+
+    def tell(self, user: UUID, event: Session) -> None:
+        """Tell a user's connections something momentary."""
+        self._publish(Channel("u", user), mention_of(event))
 
     def poke(self, channel: Channel) -> None:
         """Let every worker ask the database what changed in a channel."""

@@ -43,6 +43,9 @@ class Listener(Protocol):
     def hold(self) -> None:
         """Keep events back until the reply that is about to be given has been sent."""
 
+    def renewed(self) -> None:
+        """Mind that the session's token ends at another time."""
+
 
 class Kind(IntEnum):
     """What a change is about, without looking into its frame."""
@@ -54,7 +57,7 @@ class Kind(IntEnum):
     MEMBER = 3
     MEMBERSHIP = 4
     MOMENTARY = 5
-    """Typing: no rev, may be lost."""
+    """Typing, a new device: no rev, may be lost."""
     STATE = 6
     """A receipt: no rev, and only the last one of each actor counts."""
 

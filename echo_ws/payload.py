@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from echo_ws_protocol.codec import BROKEN, JSON
-from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, Receipt, Typing
+from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, Receipt, Session, Typing
 from echo_ws_protocol.replies import Reply
 
 from .frame import Frame, payload_of, wire
@@ -32,6 +32,7 @@ _KINDS: dict[type, Kind] = {
     Member: Kind.MEMBER,
     Membership: Kind.MEMBERSHIP,
     Typing: Kind.MOMENTARY,
+    Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,
 }
 
@@ -87,8 +88,9 @@ def change_of(event: Message | Conversation | Member | Membership) -> Change:
     return Change(event.rev, _KINDS[type(event)], Frame.of(event))
 
 
-def mention_of(event: Receipt | Typing) -> Change:
-    return Change(0, _KINDS[type(event)], Frame.of(event), event.user)
+def mention_of(event: Receipt | Typing | Session) -> Change:
+    actor = None if isinstance(event, Session) else event.user
+    return Change(0, _KINDS[type(event)], Frame.of(event), actor)
 
 
 def event_of(change: Change, kind: type[E]) -> E:

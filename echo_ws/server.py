@@ -80,9 +80,16 @@ class Server:
         self._connections: set[Connection] = set()
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
-        self.sessions = Sessions(store, settings, self._connections, loop.time)
+        self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed)
         self._services = Services(
-            store, self.writer, self.feed, metrics, loop.time, database, asyncio.Semaphore(CATCH_UPS)
+            store,
+            self.writer,
+            self.feed,
+            self.sessions,
+            metrics,
+            loop.time,
+            database,
+            asyncio.Semaphore(CATCH_UPS),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener

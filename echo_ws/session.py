@@ -1,6 +1,6 @@
 """Who is at the other end of a connection, and whether a command may run now."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from echo_ws_protocol.commands import Command, SessionStart, TypingSet
@@ -15,15 +15,35 @@ MAX_TYPING_IN = 32
 """Conversations that a session remembers to have typed in."""
 
 
+WARNING = timedelta(minutes=1)
+"""How long before its end a token is warned of."""
+
+WARNING_PART = 10
+"""The last part in so many of a shorter life is warned of."""
+
+
 class Session:
-    """One connection's authenticated session; the clock is passed in, in seconds."""
+    """One connection's authenticated session; the clock is passed in, in seconds.
 
-    __slots__ = ("_typed_at", "allowance", "expires_at", "id", "in_flight", "touched_at", "used_at", "user")
+    ``expires_at`` is when the token ends that it was opened or last renewed with: with the session, or before.
+    """
 
-    def __init__(self, id: UUID, user: UUID, expires_at: datetime, now: float) -> None:  # noqa: A002
+    __slots__ = (
+        "_typed_at",
+        "_warn_at",
+        "allowance",
+        "expires_at",
+        "id",
+        "in_flight",
+        "touched_at",
+        "used_at",
+        "user",
+    )
+
+    def __init__(self, id: UUID, user: UUID, expires_at: datetime, now: float, today: datetime) -> None:  # noqa: A002
         self.id = id
         self.user = user
-        self.expires_at = expires_at
+        self.renew(expires_at, today)
         self.allowance: Allowance | None = None
         """What is left of its limits; None before the first command."""
         self.in_flight = 0
@@ -33,6 +53,22 @@ class Session:
         self.touched_at = now
         """When ``last_activity_at`` was last written."""
         self._typed_at: dict[UUID, float] | None = None
+
+    def renew(self, expires_at: datetime, today: datetime) -> None:
+        """Go on with a token that ends at another time."""
+        self.expires_at = expires_at
+        self._warn_at = expires_at - min(WARNING, (expires_at - today) / WARNING_PART)
+
+    def is_to_be_warned(self, today: datetime) -> bool:
+        """Whether to tell now that the token ends soon: once."""
+        is_near = self._warn_at <= today < self.expires_at
+        if is_near:
+            self._warn_at = self.expires_at
+        return is_near
+
+    def until_due(self, today: datetime) -> float:
+        """Return the seconds until the warning or, after it, until the end."""
+        return (self._warn_at - today).total_seconds()
 
     def may_tell_typing(self, command: TypingSet, now: float) -> bool:
         """Whether the others are to be told; ``stopped`` always is, and makes room for a new beginning."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
@@ -11,7 +12,8 @@ from uuid import UUID
 
 from echo_ws_db import sessions
 from echo_ws_db.pool import Store, StoreError
-from echo_ws_db.sessions import Touch
+from echo_ws_db.sessions import SessionRow, Touch
+from echo_ws_protocol import events
 from echo_ws_protocol.errors import CloseCode
 
 from . import tokens
@@ -39,6 +41,16 @@ class Authenticated(Protocol):
     def close(self, code: int, reason: str = "") -> None: ...
 
 
+class Voice(Protocol):
+    """How to be heard. Neither waits."""
+
+    def say(self, name: str, payload: bytes, /) -> None:
+        """Publish to all workers."""
+
+    def tell(self, user: UUID, event: events.Session, /) -> None:
+        """Tell a user's connections on all workers."""
+
+
 def revoked_payload(ids: Collection[UUID]) -> bytes:
     """Return what is published on ``REVOKED``."""
     return json.dumps([str(id_) for id_ in ids]).encode()
@@ -48,9 +60,15 @@ class Sessions:
     """All sessions of a worker's connections."""
 
     def __init__(
-        self, store: Store, settings: Settings, connections: Iterable[Authenticated], clock: Callable[[], float]
+        self,
+        store: Store,
+        settings: Settings,
+        connections: Iterable[Authenticated],
+        clock: Callable[[], float],
+        voice: Voice,
     ) -> None:
         self._store = store
+        self._voice = voice
         self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self._every_s = settings.revalidate_s
         self._touch_s = settings.touch_s
@@ -66,18 +84,54 @@ class Sessions:
         Raises:
             Unauthenticated: the token is unknown or forged, or its session has ended; nobody is told which.
         """
-        if tokens.is_access_token(token):
-            try:
-                access = self._access.verify(token)
-            except tokens.BadToken:
-                raise _REFUSED from None
-            row = await sessions.by_id(self._store, access.session, access.user)
+        row, expires_at = await self._look_up(token)
+        use = Touch(row.id, _as_address(address), user_agent or None)
+        if row.is_new:
+            await self._begin(row.user_id, use)
         else:
+            self._used[row.id] = use
+        return Session(row.id, row.user_id, expires_at, self._clock(), datetime.now(UTC))
+
+    async def refresh(self, session: Session, token: str) -> None:
+        """Let a session go on with another token of its own.
+
+        Raises:
+            Unauthenticated: it is none; a good one of another session is refused in the same words.
+        """
+        row, expires_at = await self._look_up(token)
+        if row.id != session.id:
+            raise _refused()
+        session.renew(expires_at, datetime.now(UTC))
+
+    def revoked(self, ids: Collection[UUID]) -> None:
+        """End sessions that were revoked, on every worker; in a moment, so that who asked for it is answered first."""
+        asyncio.get_running_loop().call_soon(self._spread, ids)
+
+    def _spread(self, ids: Collection[UUID]) -> None:
+        self._voice.say(REVOKED, revoked_payload(ids))
+        self._end(ids)
+
+    async def _look_up(self, token: str) -> tuple[SessionRow, datetime]:
+        """Return a token's session, and when the token ends."""
+        if not tokens.is_access_token(token):
             row = await sessions.by_token(self._store, tokens.digest(token))
+            if row is None:
+                raise _refused()
+            return row, utc(row.expires_at)
+        try:
+            access = self._access.verify(token)
+        except tokens.BadToken:
+            raise _refused() from None
+        row = await sessions.by_id(self._store, access.session, access.user)
         if row is None:
-            raise _REFUSED
-        self._used[row.id] = Touch(row.id, _as_address(address), user_agent or None)
-        return Session(row.id, row.user_id, utc(row.expires_at), self._clock())
+            raise _refused()
+        return row, min(access.expires_at, utc(row.expires_at))
+
+    async def _begin(self, user: UUID, use: Touch) -> None:
+        """Note that a session is used for the first time, and tell its user's other devices."""
+        with suppress(StoreError):  # no reason to refuse anybody; it stays new
+            if device := await sessions.begin(self._store, *use):
+                self._voice.tell(user, events.Session(session=use.session, **device._asdict()))
 
     async def watch(self) -> None:
         """Every few seconds: end what was revoked, locked, deleted or has expired, and note what is in use."""
@@ -118,7 +172,7 @@ class Sessions:
             if session.id not in ids:
                 continue
             if session.expires_at <= now:
-                connection.close(CloseCode.TOKEN_EXPIRED, "the session has expired; sign in again")
+                connection.close(CloseCode.TOKEN_EXPIRED, "the token has run out; come back with a fresh one")
             else:
                 connection.close(CloseCode.UNAUTHENTICATED, "the session was ended; sign in again")
 
@@ -137,7 +191,8 @@ class Sessions:
         return ((connection, connection.session) for connection in self._connections if connection.session)
 
 
-_REFUSED = Unauthenticated("the token is not, or no longer, good; sign in again")
+def _refused() -> Unauthenticated:
+    return Unauthenticated("the token is not, or no longer, good; sign in again")
 
 
 def _as_address(text: str) -> IPv4Address | IPv6Address | None:

@@ -37,6 +37,8 @@ export type MessageType = "text" | "image" | "video" | "audio" | "document" | "l
 
 export type TypingKind = "text" | "voice" | "upload" | "stopped";
 
+export type SessionScope = "others" | "all";
+
 export type Outcome = "rejected" | "retry" | "unknown";
 
 /** UTC, RFC 3339. */
@@ -96,7 +98,7 @@ export type CloseCode =
   | 4001
   /** A fault of the server; come back. */
   | 4002
-  /** The session or token ran out; refresh it, then come back. */
+  /** The token ran out; come back with a fresh one. `session.refresh` in time keeps the connection. */
   | 4003
   /** Too many commands in spite of `rate_limited`; come back later. */
   | 4004
@@ -138,6 +140,38 @@ export interface SessionResume {
   since?: Timestamp;
   /** How far you are in each conversation that you have. More than 1,000: ask in several commands. */
   conversations?: Record<Uuid, Rev>;
+  id?: RequestId;
+}
+
+/**
+ * Go on with another token of the same session: from now on the connection lasts as long as that one.
+ * Repeating it changes nothing. By POST it only says when the token ends.
+ */
+export interface SessionRefresh {
+  op: "session.refresh";
+  token: Token;
+  id?: RequestId;
+}
+
+/**
+ * List your sessions, the one used last first: where you are signed in. More than 100 are not told.
+ * Reading changes nothing.
+ */
+export interface SessionList {
+  op: "session.list";
+  id?: RequestId;
+}
+
+/**
+ * End sessions of yours; their connections are closed with 4500, the one that asks after its reply.
+ * Repeating it changes nothing; a session that has ended is `not_found`.
+ */
+export interface SessionRevoke {
+  op: "session.revoke";
+  /** The one to end. */
+  session?: Uuid;
+  /** In place of `session`: all others than the one that asks, or all. */
+  scope?: SessionScope;
   id?: RequestId;
 }
 
@@ -288,6 +322,39 @@ export interface Failure {
 /** It is done; there is nothing more to say. */
 export type Done = Record<string, unknown>;
 
+/** How long the connection may go on now. */
+export interface SessionRefreshed {
+  expires_at: Timestamp;
+}
+
+/** One session: a device on which you are signed in. */
+export interface SessionSummary {
+  session: Uuid;
+  /** The id under which the device signed in. */
+  device: string;
+  platform: string;
+  created_at: Timestamp;
+  /** When it was last used, to a minute or so. */
+  last_activity_at: Timestamp;
+  expires_at: Timestamp;
+  device_name?: string;
+  /** The IP address from which it was last opened. */
+  address?: string;
+  user_agent?: string;
+  /** Whether it is the one that asks. */
+  current?: boolean;
+}
+
+/** Sessions, the one used last first. */
+export interface SessionPage {
+  sessions: SessionSummary[];
+}
+
+/** How many sessions were there to be ended. */
+export interface SessionsRevoked {
+  ended: number;
+}
+
 /** Where the message stands. A repeated send gets the first answer again. */
 export interface MessageSent {
   seq: Seq;
@@ -388,7 +455,7 @@ export interface Hello {
   op: "hello";
   user: Uuid;
   session: Uuid;
-  /** When the session ends. */
+  /** When the token ends that this connection was opened with, and with it the connection. */
   expires_at: Timestamp;
   /** The database's identity. When it changes, revs kept from before mean nothing. */
   epoch: string;
@@ -472,6 +539,20 @@ export interface Typing {
   expires_ms: Milliseconds;
 }
 
+/** You signed in somewhere: a session of yours is used for the first time. Goes to your other connections. */
+export interface Session {
+  op: "session";
+  session: Uuid;
+  platform: string;
+  device_name?: string;
+}
+
+/** The token of this connection ends soon, and the connection with it: call `session.refresh` before. */
+export interface Expiring {
+  op: "expiring";
+  at: Timestamp;
+}
+
 /** You read too slowly: from here on you hear no events until you call `session.resume`, which tells all of it. */
 export interface Behind {
   op: "behind";
@@ -487,6 +568,9 @@ export interface Bye {
 export interface Commands {
   "session.start": SessionStart;
   "session.resume": SessionResume;
+  "session.refresh": SessionRefresh;
+  "session.list": SessionList;
+  "session.revoke": SessionRevoke;
   "conversation.create": ConversationCreate;
   "conversation.list": ConversationList;
   "conversation.get": ConversationGet;
@@ -504,6 +588,9 @@ export interface Commands {
 export interface Results {
   "session.start": Done;
   "session.resume": Resumed;
+  "session.refresh": SessionRefreshed;
+  "session.list": SessionPage;
+  "session.revoke": SessionsRevoked;
   "conversation.create": ConversationCreated;
   "conversation.list": ConversationPage;
   "conversation.get": ConversationDetails;
@@ -526,6 +613,8 @@ export interface Events {
   "membership": Membership;
   "receipt": Receipt;
   "typing": Typing;
+  "session": Session;
+  "expiring": Expiring;
   "behind": Behind;
   "bye": Bye;
 }

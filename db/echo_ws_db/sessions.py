@@ -16,6 +16,13 @@ class SessionRow(NamedTuple):
     id: UUID
     user_id: UUID
     expires_at: datetime
+    is_new: bool
+    """Whether it was never used."""
+
+
+class DeviceRow(NamedTuple):
+    platform: str
+    device_name: str | None
 
 
 class SessionListRow(NamedTuple):
@@ -52,6 +59,14 @@ async def still_good(db: Database, sessions: Sequence[UUID]) -> set[UUID]:
     return {record[0] for record in await db.fetch(SQL.still_good, sessions)}
 
 
+async def begin(
+    db: Database, session: UUID, address: IPv4Address | IPv6Address | None, user_agent: str | None
+) -> DeviceRow | None:
+    """Note the first use of a session; return None if it was not the first."""
+    record = await db.fetchrow(SQL.begin, session, address, user_agent)
+    return DeviceRow(*record) if record else None
+
+
 async def touch(db: Database, touches: Sequence[Touch]) -> None:
     await db.execute(SQL.touch, *(list(column) for column in zip(*touches, strict=True)))
 
@@ -66,6 +81,15 @@ async def issue(
 
 async def of_user(db: Database, owner: UUID) -> list[SessionListRow]:
     return as_rows(SessionListRow, await db.fetch(SQL.of_user, owner))
+
+
+async def open_of(db: Database, owner: UUID) -> list[SessionListRow]:
+    return as_rows(SessionListRow, await db.fetch(SQL.open_of, owner))
+
+
+async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UUID | None) -> list[UUID]:
+    """End ``session``, or all of the owner's but ``spared``; return those that were there."""
+    return [record[0] for record in await db.fetch(SQL.revoke_own, owner, session, spared)]
 
 
 async def revoke(db: Database, sessions: Sequence[UUID]) -> list[UUID]:

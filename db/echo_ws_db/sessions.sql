@@ -2,14 +2,14 @@
 
 -- name: by_token(digest) -> SessionRow
 -- The session of a token (its sha256), unless it has expired or its user is locked or deleted.
-SELECT s.id, s.user_id, s.expires_at
+SELECT s.id, s.user_id, s.expires_at, s.last_activity_at = s.created_at
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
 WHERE s.session_token = $1 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
   AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
 
 -- name: by_id(session, owner) -> SessionRow
 -- The session that an access token names, under the same conditions.
-SELECT s.id, s.user_id, s.expires_at
+SELECT s.id, s.user_id, s.expires_at, s.last_activity_at = s.created_at
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
 WHERE s.id = $1 AND s.user_id = $2 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
   AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
@@ -20,6 +20,14 @@ SELECT s.id
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
 WHERE s.id = ANY ($1::uuid[]) AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
   AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+
+-- name: begin(session, address, user_agent) -> DeviceRow
+-- Note the first use of a session; of several at the same time one gets the row.
+UPDATE auth.sessions
+SET last_activity_at = CURRENT_TIMESTAMP, ip_address = coalesce($2::inet, ip_address),
+    user_agent = coalesce($3::text, user_agent)
+WHERE id = $1 AND last_activity_at = created_at
+RETURNING platform, device_name
 
 -- name: touch(sessions, addresses, user_agents) -> None
 -- Note that these sessions are in use, and from where.
@@ -39,6 +47,28 @@ RETURNING id
 -- A user's sessions, the one used last first.
 SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at
 FROM auth.sessions WHERE user_id = $1 ORDER BY last_activity_at DESC, id
+
+-- name: open_of(owner) -> SessionListRow
+-- A user's sessions that have not expired, the one used last first; a hundred at most.
+SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 300), created_at, last_activity_at,
+    expires_at
+FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
+
+-- name: revoke_own(owner, session, spared) -> UUID
+-- End one session of a user, or all but the spared one, and the refresh tokens of devices that have none left.
+-- Returns those that were there.
+WITH ended AS (
+    DELETE FROM auth.sessions
+    WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
+    RETURNING id, device_id
+), spent AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    WHERE t.user_id = $1 AND t.revoked IS NOT TRUE AND t.device_id IN (SELECT device_id FROM ended)
+      AND NOT EXISTS (
+          SELECT FROM auth.sessions s
+          WHERE s.user_id = $1 AND s.device_id = t.device_id AND s.id NOT IN (SELECT id FROM ended))
+)
+SELECT id FROM ended
 
 -- name: revoke(sessions) -> UUID
 -- End these sessions; returns those that were there.

@@ -1,4 +1,4 @@
-"""What changed while a client was away, from the revs that it has."""
+"""A user's sessions, and what changed while one was away, from the revs that its client has."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,13 +7,21 @@ from typing import NamedTuple
 from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import BadField
+from echo_ws.errors import BadField, NotFound
 from echo_ws.events import as_membership, events_in, utc
-from echo_ws_db import changes
+from echo_ws_db import changes, sessions
 from echo_ws_db.changes import MembershipRow, WatermarkRow
-from echo_ws_protocol.commands import SessionResume
+from echo_ws_db.sessions import SessionListRow
+from echo_ws_protocol.commands import SessionList, SessionRefresh, SessionResume, SessionRevoke
 from echo_ws_protocol.events import Receipt
-from echo_ws_protocol.replies import ConversationChanges, Resumed
+from echo_ws_protocol.replies import (
+    ConversationChanges,
+    Resumed,
+    SessionPage,
+    SessionRefreshed,
+    SessionsRevoked,
+    SessionSummary,
+)
 
 PAGE = 100
 """Changes of one conversation in one answer, about."""
@@ -27,6 +35,32 @@ TOO_FAR = 20 * PAGE
 """Changes behind, from which on reading anew is cheaper than catching up."""
 
 MEMBERSHIPS = 500
+
+
+@handles(SessionRefresh)
+async def refresh(ctx: Context, command: SessionRefresh) -> SessionRefreshed:
+    await ctx.services.sessions.refresh(ctx.session, command.token)
+    if ctx.listener:
+        ctx.listener.renewed()
+    return SessionRefreshed(ctx.session.expires_at)
+
+
+@handles(SessionList)
+async def list_(ctx: Context, _: SessionList) -> SessionPage:
+    return SessionPage([_as_summary(row, ctx.session.id) for row in await sessions.open_of(ctx.db, ctx.user)])
+
+
+@handles(SessionRevoke)
+async def revoke(ctx: Context, command: SessionRevoke) -> SessionsRevoked:
+    if (command.session is None) == (command.scope is None):
+        raise BadField("name either a `session` or a `scope`", field="$.session")
+    spared = ctx.session.id if command.scope == "others" else None
+    ended = await sessions.revoke_own(ctx.db, ctx.user, command.session, spared)
+    if command.session and not ended:
+        raise NotFound("no such session")
+    if ended:
+        ctx.services.sessions.revoked(ended)
+    return SessionsRevoked(len(ended))
 
 
 @handles(SessionResume)
@@ -99,6 +133,21 @@ async def _read(ctx: Context, due: dict[UUID, int]) -> list[ConversationChanges]
             room -= sum(len((row.body or "").encode()) for row in page)
             answers.append(ConversationChanges(conversation, up_to, events, more=up_to < page[0].last_rev))
     return answers
+
+
+def _as_summary(row: SessionListRow, current: UUID) -> SessionSummary:
+    return SessionSummary(
+        session=row.id,
+        device=row.device_id,
+        platform=row.platform,
+        created_at=utc(row.created_at),
+        last_activity_at=utc(row.last_activity_at),
+        expires_at=utc(row.expires_at),
+        device_name=row.device_name,
+        address=row.ip_address,
+        user_agent=row.user_agent,
+        current=row.id == current,
+    )
 
 
 def _arrivals(rows: Sequence[MembershipRow]) -> dict[UUID, int]:

@@ -16,6 +16,9 @@ from .replies import (
     HistoryPage,
     MessageSent,
     Resumed,
+    SessionPage,
+    SessionRefreshed,
+    SessionsRevoked,
     Watermarks,
 )
 from .types import (
@@ -28,6 +31,8 @@ from .types import (
     RequestId,
     Rev,
     Seq,
+    SessionId,
+    SessionScope,
     Timestamp,
     Token,
     TypingKind,
@@ -68,6 +73,34 @@ class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
     """``time`` of the answer before: receipts that moved since then are told."""
     conversations: Annotated[dict[ConversationId, Rev], Meta(max_length=1000)] = field(default_factory=dict)
     """How far you are in each conversation that you have. More than 1,000: ask in several commands."""
+
+
+class SessionRefresh(Command[SessionRefreshed], frozen=True, tag="session.refresh"):
+    """Go on with another token of the same session: from now on the connection lasts as long as that one.
+
+    Repeating it changes nothing. By POST it only says when the token ends.
+    """
+
+    token: Token
+
+
+class SessionList(Command[SessionPage], frozen=True, tag="session.list"):
+    """List your sessions, the one used last first: where you are signed in. More than 100 are not told.
+
+    Reading changes nothing.
+    """
+
+
+class SessionRevoke(Command[SessionsRevoked], frozen=True, tag="session.revoke"):
+    """End sessions of yours; their connections are closed with 4500, the one that asks after its reply.
+
+    Repeating it changes nothing; a session that has ended is ``not_found``.
+    """
+
+    session: SessionId | None = None
+    """The one to end."""
+    scope: SessionScope | None = None
+    """In place of ``session``: all others than the one that asks, or all."""
 
 
 class ConversationCreate(Command[ConversationCreated], frozen=True, tag="conversation.create"):

@@ -88,7 +88,7 @@ class CloseCode(IntEnum):
     INTERNAL = 4002
     """A fault of the server; come back."""
     TOKEN_EXPIRED = 4003
-    """The session or token ran out; refresh it, then come back."""
+    """The token ran out; come back with a fresh one. ``session.refresh`` in time keeps the connection."""
     RATE = 4004
     """Too many commands in spite of ``rate_limited``; come back later."""
     TIMEOUT = 4005

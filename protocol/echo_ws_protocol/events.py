@@ -1,8 +1,8 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events (``message``, ``conversation``, ``member``) carry the conversation's ``rev``, ``membership`` the user's
-own; momentary ones (``receipt``, ``typing``) may be lost and are never replayed. Nothing in an event that goes to
-several people depends on who reads it.
+own; momentary ones (``receipt``, ``typing``, ``session``) may be lost and are never replayed. Nothing in an event that
+goes to several people depends on who reads it.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class Hello(Event, frozen=True, tag="hello"):
     user: UserId
     session: SessionId
     expires_at: Timestamp
-    """When the session ends."""
+    """When the token ends that this connection was opened with, and with it the connection."""
     epoch: str
     """The database's identity. When it changes, revs kept from before mean nothing."""
     heartbeat_ms: Milliseconds
@@ -115,6 +115,20 @@ class Typing(Event, frozen=True, tag="typing"):
     user: UserId
     kind: TypingKind
     expires_ms: Milliseconds
+
+
+class Session(Event, frozen=True, tag="session"):
+    """You signed in somewhere: a session of yours is used for the first time. Goes to your other connections."""
+
+    session: SessionId
+    platform: str
+    device_name: str | None = None
+
+
+class Expiring(Event, frozen=True, tag="expiring"):
+    """The token of this connection ends soon, and the connection with it: call ``session.refresh`` before."""
+
+    at: Timestamp
 
 
 class Behind(Event, frozen=True, tag="behind"):

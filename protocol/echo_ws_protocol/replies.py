@@ -14,6 +14,7 @@ from .types import (
     Rev,
     Role,
     Seq,
+    SessionId,
     Timestamp,
     UserId,
 )
@@ -44,6 +45,43 @@ class Reply(Struct, frozen=True, tag_field="op", tag="reply"):
 
 class Done(Struct, frozen=True):
     """It is done; there is nothing more to say."""
+
+
+class SessionRefreshed(Struct, frozen=True):
+    """How long the connection may go on now."""
+
+    expires_at: Timestamp
+
+
+class SessionSummary(Struct, frozen=True, omit_defaults=True):
+    """One session: a device on which you are signed in."""
+
+    session: SessionId
+    device: str
+    """The id under which the device signed in."""
+    platform: str
+    created_at: Timestamp
+    last_activity_at: Timestamp
+    """When it was last used, to a minute or so."""
+    expires_at: Timestamp
+    device_name: str | None = None
+    address: str | None = None
+    """The IP address from which it was last opened."""
+    user_agent: str | None = None
+    current: bool = False
+    """Whether it is the one that asks."""
+
+
+class SessionPage(Struct, frozen=True):
+    """Sessions, the one used last first."""
+
+    sessions: list[SessionSummary]
+
+
+class SessionsRevoked(Struct, frozen=True):
+    """How many sessions were there to be ended."""
+
+    ended: int
 
 
 class MessageSent(Struct, frozen=True):

@@ -67,6 +67,7 @@ MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
+SessionScope: TypeAlias = Literal["others", "all"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
 
 Timestamp: TypeAlias = Annotated[datetime, Meta(tz=True, description="UTC, RFC 3339.")]

@@ -30,7 +30,7 @@ from echo_ws.http.app import _frame, _Refused
 from echo_ws.hub import Channel, Hub, Kind
 from echo_ws.metrics import Metrics
 from echo_ws.payload import change_of, checked, pack, unpack
-from echo_ws.sessions import Sessions, revoked_payload
+from echo_ws.sessions import Sessions, Voice, revoked_payload
 from echo_ws.tokens import AccessToken, AccessTokens, BadToken, digest
 from echo_ws_db.pool import Store
 from echo_ws_protocol.codec import BROKEN, CODECS, EVENTS, JSON, MSGPACK, BadFrame, Codec
@@ -184,7 +184,7 @@ def test_a_changed_row_is_an_event_or_cannot_be_told(kind: str, body: bytes) -> 
 @fuzz
 def test_a_word_about_revocation_ends_sessions_or_is_broken(payload: bytes) -> None:
     ended: list[Any] = []
-    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0)
+    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None))
     sessions._end = ended.append  # type: ignore[method-assign,assignment]
 
     sessions.hear_revoked(payload)
@@ -195,7 +195,7 @@ def test_a_word_about_revocation_ends_sessions_or_is_broken(payload: bytes) -> N
 @given(ids=st.lists(st.uuids(), max_size=5))
 def test_a_whole_word_about_revocation_is_understood(ids: list[UUID]) -> None:
     ended: list[Any] = []
-    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0)
+    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None))
     sessions._end = ended.append  # type: ignore[method-assign,assignment]
 
     sessions.hear_revoked(revoked_payload(ids))

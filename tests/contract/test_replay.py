@@ -18,7 +18,7 @@ from tests.support.world import Worker, World
 EXAMPLES = load()
 MADE_ANEW = {
     *("created_at", "last_message_at", "expires_at", "expires_ms", "after_ms", "heartbeat_ms", "max_frame_bytes"),
-    *("time", "rev", "last_rev", "session", "epoch", "server", "next"),
+    *("time", "rev", "last_rev", "session", "epoch", "server", "next", "last_activity_at", "device", "user_agent"),
 }
 PATIENCE_S = 5
 

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from echo_ws_db import conversations
+from echo_ws import tokens
+from echo_ws_db import conversations, sessions
 from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
@@ -20,13 +21,14 @@ from tests.support.doors import Line, line
 from tests.support.other_service import Sql
 from tests.support.world import Worker, World
 
-Thing = Literal["conversation", "message", "user"]
+Thing = Literal["conversation", "message", "user", "session"]
 THINGS: dict[str, Thing] = {
     "conversation": "conversation",
     "conversations": "conversation",
     "message": "message",
     "reply_to": "message",
     "participants": "user",
+    "session": "session",
 }
 """What the id in a field names."""
 
@@ -39,15 +41,16 @@ NEW = {("message.send", "message"), ("conversation.create", "conversation")}
 ALLOWED = {("message.history", "conversation", "left"), ("session.resume", "conversations", "left")}
 """One who left may read what was there until then."""
 
-WITHOUT_IDS = {"session.start", "conversation.list"}
+WITHOUT_IDS = {"session.start", "session.refresh", "session.list", "conversation.list"}
 
 
 class Place(NamedTuple):
-    """A conversation, a message in it and somebody who takes part."""
+    """A conversation, a message in it, somebody who takes part, and a session of hers."""
 
     conversation: UUID
     message: UUID
     user: UUID
+    session: UUID
 
 
 def ids_of(op: str) -> list[str]:
@@ -110,10 +113,11 @@ class Town(NamedTuple):
 async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     """Return places that Mallory may not see, each for another reason, and one that she may."""
     mallory, alice = await people.user("Mallory"), await people.user("Alice")
+    token, of_alice = await people.token(mallory), await session_of(people, await people.token(alice))
 
     async def place(*others: UUID) -> Place:
         conversation = (await conversations.create(people.store, uuid7(), "group", None, alice, others)).conversation
-        return Place(conversation, await other_service.post(db, conversation, alice, "a secret"), alice)
+        return Place(conversation, await other_service.post(db, conversation, alice, "a secret"), alice, of_alice)
 
     gone = await people.user("Gone")
     await db.execute("UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", gone)
@@ -121,7 +125,14 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     await other_service.remove(db, left.conversation, mallory)
     await other_service.close(db, deleted.conversation)
     places = {"not a member": await place(), "left": left, "deleted": deleted._replace(user=gone)}
-    return Town(await people.token(mallory), await place(mallory), places)
+    own = (await place(mallory))._replace(session=await session_of(people, token))
+    return Town(token, own, places)
+
+
+async def session_of(people: World, token: str) -> UUID:
+    row = await sessions.by_token(people.store, tokens.digest(token))
+    assert row
+    return row.id
 
 
 async def answer(mallory: Line, op: str, field: str, town: Town, place: Place) -> Any:
@@ -152,7 +163,7 @@ async def test_what_one_may_not_see_is_answered_like_what_does_not_exist(
 ) -> None:
     """B17"""
     answers = {}
-    for state, place in {**somewhere.places, "nonexistent": Place(uuid7(), uuid7(), uuid7())}.items():
+    for state, place in {**somewhere.places, "nonexistent": Place(*(uuid7() for _ in range(4)))}.items():
         is_meant = THINGS[field] != "user" or state in {"deleted", "nonexistent"}
         if is_meant and (op, field, state) not in ALLOWED:
             async with line(worker, somewhere.mallory) as mallory:

@@ -2,37 +2,25 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from echo_ws import tokens
 from echo_ws.broker.redis import publish_once
-from echo_ws.client import Client, Closed
+from echo_ws.client import Client
+from echo_ws.errors import Unauthenticated
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws.settings import JwtKey
-from echo_ws.tokens import AccessTokens
 from echo_ws_db import sessions
 from echo_ws_protocol.commands import ConversationList
-from echo_ws_protocol.events import Bye, Hello
+from echo_ws_protocol.events import Hello
+from tests.support.access import KEYS, access_token, closed
 from tests.support.doors import line, post
 from tests.support.other_service import Sql
 from tests.support.sockets import Raw
 from tests.support.waiting import until
 from tests.support.world import Worker, World
-
-KEYS = {
-    "2026-b": JwtKey(alg="HS256", key="b" * 32),
-    "2026-a": JwtKey(alg="HS256", key="a" * 32),
-}
-
-
-async def closed(person: Client) -> int:
-    """Return the code with which the server closes for good."""
-    with pytest.raises(Closed) as end:
-        await person.next(Bye)
-    return end.value.code
 
 
 async def revoke(people: World, *ids: UUID) -> None:
@@ -74,6 +62,17 @@ async def test_the_database_keeps_no_token_only_its_digest(people: World, worker
 async def test_a_wrong_token_closes_for_good(wrong: str, worker: Worker) -> None:
     async with line(worker, wrong) as stranger:
         assert 4500 == await stranger.close_code()
+
+
+async def test_nothing_is_kept_of_a_token_that_was_refused(worker: Worker) -> None:
+    """An error that is raised again and again keeps a traceback of each time, and what stood in its frames."""
+    depths = []
+    for _ in range(3):
+        with pytest.raises(Unauthenticated) as refused:
+            await worker.server.sessions.open("nonsense", "127.0.0.1", "")
+        depths.append(len(refused.traceback))
+
+    assert [depths[0]] * 3 == depths
 
 
 @pytest.mark.parametrize(
@@ -133,14 +132,6 @@ async def test_while_the_database_does_not_answer_one_is_asked_to_come_back(
 @pytest.fixture(scope="session")
 async def signing(town: World) -> Worker:
     return await town.worker(jwt_keys=KEYS)
-
-
-async def access_token(people: World, user: UUID, **claims: Any) -> str:
-    session = claims.get("session") or await people.store.fetchval(
-        "SELECT id FROM auth.sessions WHERE user_id = $1", user
-    )
-    keys = {"2026-a": KEYS["2026-a"]} if "keys" not in claims else claims["keys"]
-    return AccessTokens(keys, "echo_ws").sign(session, claims.get("owner", user), claims.get("now", datetime.now(UTC)))
 
 
 async def test_a_short_lived_token_stands_for_its_session(people: World, signing: Worker) -> None:

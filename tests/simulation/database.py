@@ -247,7 +247,7 @@ class Database:
 
     def _by_token(self, digest: str) -> list[Row]:
         user = self.sessions.get(digest)
-        return [(user, user, NOON + timedelta(days=9999))] if user else []
+        return [(user, user, NOON + timedelta(days=9999), False)] if user else []
 
 
 def _changes(conversation: Conversation, above: int, viewer: UUID | None = None) -> Iterator[Change]:

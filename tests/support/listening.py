@@ -25,6 +25,9 @@ class Device:
     def mention(self, wire: bytes, _: object, /) -> None:
         self.write(wire)
 
+    def renewed(self) -> None:
+        """A token that never ends."""
+
     def hold(self) -> None:
         """Nothing is answered here."""
 

@@ -6,7 +6,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
+from uuid import UUID
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,9 +18,11 @@ from starlette.routing import Route
 from echo_ws.connection import Connection
 from echo_ws.frame import wire
 from echo_ws.http.protocol import Listener, listen
+from echo_ws.session import Session
 from echo_ws.settings import Settings
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 KEY = base64.b64encode(bytes(16)).decode()
 UPGRADE = {
     "Host": "chat.example.org",
@@ -48,7 +52,7 @@ class Echo:
 
     def received(self, connection: Connection, payload: bytes) -> None:
         if payload == b"authenticate":
-            connection.authenticated(cast("Any", object()))
+            connection.authenticated(Session(UUID(int=1), UUID(int=2), NEVER, 0, datetime.now(UTC)))
         if payload == b"fail":
             raise RuntimeError
         connection.write(wire(payload, text=connection.codec.is_text))

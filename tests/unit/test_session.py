@@ -1,17 +1,18 @@
-"""Whether a command may run now, and whether the others are told of typing."""
+"""Whether a command may run now, whether the others are told of typing, and when a token is warned of and ends."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from echo_ws.errors import AlreadyAuthenticated, RateLimited, Unauthenticated
 from echo_ws.limits import Limits
-from echo_ws.session import MAX_TYPING_IN, TYPING_EVERY_S, Session, admit
+from echo_ws.session import MAX_TYPING_IN, TYPING_EVERY_S, WARNING, Session, admit
 from echo_ws.settings import Settings
 from echo_ws_protocol.commands import ConversationList, SessionStart, TypingSet
 
 NOW = 1000.0
+TODAY = datetime(2030, 1, 1, tzinfo=UTC)
 HERE = UUID(int=10)
 
 
@@ -21,7 +22,7 @@ def typing(conversation: UUID = HERE, *, stopped: bool = False) -> TypingSet:
 
 @pytest.fixture
 def session() -> Session:
-    return Session(UUID(int=1), UUID(int=2), datetime(2030, 1, 1, tzinfo=UTC), NOW)
+    return Session(UUID(int=1), UUID(int=2), TODAY + timedelta(hours=1), NOW, TODAY)
 
 
 @pytest.fixture
@@ -87,3 +88,52 @@ def test_what_is_remembered_of_typing_is_bounded(session: Session) -> None:
 
     assert session._typed_at is not None
     assert len(session._typed_at) <= MAX_TYPING_IN
+
+
+@pytest.mark.parametrize(
+    ("lasts", "before"),
+    [(timedelta(days=30), WARNING), (timedelta(minutes=10), WARNING), (timedelta(minutes=1), timedelta(seconds=6))],
+)
+def test_a_token_is_warned_of_once_a_minute_or_a_tenth_of_its_life_before_it_ends(
+    session: Session, lasts: timedelta, before: timedelta
+) -> None:
+    session.renew(TODAY + lasts, TODAY)
+    moments = [timedelta(0), lasts - before - timedelta(seconds=1), lasts - before, lasts - timedelta(seconds=1), lasts]
+
+    told = [session.is_to_be_warned(TODAY + moment) for moment in moments]
+
+    assert [False, False, True, False, False] == told
+
+
+def test_first_the_warning_is_due_and_then_the_end(session: Session) -> None:
+    session.renew(TODAY + timedelta(seconds=100), TODAY)
+
+    before = session.until_due(TODAY)
+    session.is_to_be_warned(TODAY + timedelta(seconds=90))
+    after = session.until_due(TODAY + timedelta(seconds=90))
+
+    assert (90, 10) == (before, after)
+
+
+def test_a_renewed_token_is_warned_of_anew(session: Session) -> None:
+    session.renew(TODAY + timedelta(seconds=10), TODAY)
+    first = session.is_to_be_warned(TODAY + timedelta(seconds=9))
+    session.renew(TODAY + timedelta(seconds=20), TODAY + timedelta(seconds=9.5))
+
+    assert (True, False, True) == (
+        first,
+        session.is_to_be_warned(TODAY + timedelta(seconds=10)),
+        session.is_to_be_warned(TODAY + timedelta(seconds=19)),
+    )
+
+
+def test_of_a_token_that_has_ended_nobody_is_warned(session: Session) -> None:
+    session.renew(TODAY - timedelta(seconds=30), TODAY)
+
+    assert (False, True) == (session.is_to_be_warned(TODAY), session.until_due(TODAY) <= 0)
+
+
+def test_a_token_that_the_database_lets_end_never_does(session: Session) -> None:
+    session.renew(datetime.max.replace(tzinfo=UTC), TODAY)
+
+    assert session.until_due(TODAY) > 1e10
