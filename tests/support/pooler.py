@@ -34,7 +34,11 @@ async def pgbouncer(url: str, folder: Path, mode: Mode, ignored: Sequence[str]) 
     try:
 
         async def is_open() -> bool:
-            return (folder / ".s.PGSQL.6432").is_socket()
+            with suppress(OSError):
+                _, writer = await asyncio.open_unix_connection(folder / ".s.PGSQL.6432")
+                writer.close()
+                return True
+            return False
 
         await until(is_open)
         yield f"postgresql://postgres@/{database}?host={folder}&port=6432"
