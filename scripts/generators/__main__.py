@@ -26,13 +26,18 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
         protocol / "protocol.d.ts": protocol_d_ts(),
         **_filled(protocol / "README.md", tables.protocol_blocks()),
         **_filled(root / "docs" / "operating.md", tables.operating_blocks()),
-        **_filled(root / "docs" / "performance.md", tables.performance_blocks(root / "docs" / "performance.json")),
+        **_performance(root / "docs"),
         **{path: examples.tidy(path.read_text("utf-8")) for path in (protocol / "examples").glob("*.json")},
     }
 
 
 def _filled(path: Path, blocks: dict[str, str]) -> dict[Path, str]:
     return {path: tables.fill(path.read_text("utf-8"), blocks)} if path.exists() else {}
+
+
+def _performance(docs: Path) -> dict[Path, str]:
+    figures = docs / "performance.json"
+    return _filled(docs / "performance.md", tables.performance_blocks(figures)) if figures.exists() else {}
 
 
 def drifted(files: dict[Path, str]) -> list[Path]:
