@@ -1,0 +1,35 @@
+"""Codes that were sent to prove a phone number. The statements stand in verifications.sql."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from .rows import Database, as_changed
+from .statements import Statements
+
+SQL = Statements("verifications")
+
+Purpose: TypeAlias = Literal["registration", "password_reset"]
+
+
+class AskedRow(NamedTuple):
+    wait_ms: int
+    """Above 0: too many were asked for, and none was made."""
+    is_new: bool
+    """Whether something is to be sent."""
+    owner: UUID | None
+    """Whose number it is."""
+    expires_at: datetime | None
+
+
+async def ask(
+    db: Database, verification: UUID, purpose: Purpose, phone: str, digest: str, lasts_s: int
+) -> AskedRow:
+    """Open a verification; an id that is in use for something else is ``Refused``."""
+    return as_changed(AskedRow, await db.fetchrow(SQL.ask, verification, purpose, phone, digest, lasts_s))
+
+
+async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:
+    """Tell whether a code is worth the cost of hashing a password."""
+    is_open: bool = await db.fetchval(SQL.is_open, verification, purpose)
+    return is_open
