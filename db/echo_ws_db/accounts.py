@@ -43,9 +43,7 @@ class Device(NamedTuple):
     user_agent: str | None
 
 
-async def register(
-    db: Database, verification: UUID, digest: str, password_hash: str, display_name: str
-) -> UUID | None:
+async def register(db: Database, verification: UUID, digest: str, password_hash: str, display_name: str) -> UUID | None:
     """Make a user if the code is right; else None, and a try less."""
     user: UUID | None = await db.fetchval(SQL.register, verification, digest, password_hash, display_name)
     return user
@@ -73,7 +71,9 @@ async def attempt(
     user_agent: str | None,
 ) -> AttemptRow:
     """Count a try at a password; ``known`` is the digest of a token that the device has."""
-    return AttemptRow(*await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent))
+    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent)
+    assert record
+    return AttemptRow(*record)
 
 
 async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:

@@ -72,7 +72,7 @@ SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
 WITH found AS (
     SELECT u.id,
            coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE) AS is_locked,
-           $2 IS NOT NULL
+           $2::uuid IS NOT NULL
            OR EXISTS (SELECT FROM auth.sessions s
                    WHERE s.session_token = $3 AND s.user_id = u.id AND s.device_id = $4
                      AND s.expires_at > CURRENT_TIMESTAMP)

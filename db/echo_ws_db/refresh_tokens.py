@@ -34,9 +34,7 @@ async def rotate(
     return RefreshedRow(*record) if record else None
 
 
-async def repeated(
-    db: Database, digest: str, successor: str, session_digest: str, grace_s: int
-) -> RefreshedRow | None:
+async def repeated(db: Database, digest: str, successor: str, session_digest: str, grace_s: int) -> RefreshedRow | None:
     """Return what a token led to that was spent within ``grace_s``; None if it was not, or something followed."""
     record = await db.fetchrow(SQL.repeated, digest, successor, session_digest, grace_s)
     return RefreshedRow(*record) if record else None

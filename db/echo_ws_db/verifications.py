@@ -22,9 +22,7 @@ class AskedRow(NamedTuple):
     expires_at: datetime | None
 
 
-async def ask(
-    db: Database, verification: UUID, purpose: Purpose, phone: str, digest: str, lasts_s: int
-) -> AskedRow:
+async def ask(db: Database, verification: UUID, purpose: Purpose, phone: str, digest: str, lasts_s: int) -> AskedRow:
     """Open a verification; an id that is in use for something else is ``Refused``."""
     return as_changed(AskedRow, await db.fetchrow(SQL.ask, verification, purpose, phone, digest, lasts_s))
 

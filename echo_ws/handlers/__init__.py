@@ -1,5 +1,15 @@
 """One short coroutine a command. Importing this package registers them all."""
 
-from . import conversations, messages, reactions, receipts, sessions, typing
+from . import accounts, conversations, messages, passwords, reactions, receipts, sessions, tokens, typing
 
-__all__ = ["conversations", "messages", "reactions", "receipts", "sessions", "typing"]
+__all__ = [
+    "accounts",
+    "conversations",
+    "messages",
+    "passwords",
+    "reactions",
+    "receipts",
+    "sessions",
+    "tokens",
+    "typing",
+]

@@ -4,7 +4,7 @@
 what repeating it does.
 """
 
-from typing import Annotated, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -288,7 +288,7 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
     kind: TypingKind = "text"
 
 
-WITHOUT_SESSION = frozenset(
+WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(
     {AccountRegister, AccountVerify, AccountLogin, TokenRefresh, PasswordForget, PasswordReset}
 )
 """Commands for those who have no session yet, or no longer; no token counts with them."""

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from echo_ws_protocol.types import Emoji
+from echo_ws_protocol.types import Code, Emoji, Phone
 
 EMOJIS = ["👍", "❤️", "👩‍👩‍👧‍👦", "👩🏻‍❤️‍💋‍👨🏻", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🫱🏻‍🫲🏿", "🇩🇪", "1️⃣", "🏳️‍🌈"]
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
@@ -24,6 +24,13 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     Any: st.one_of(st.integers(0, 9), st.text(max_size=3), st.booleans()),
 }
 
+EXACT: dict[Any, st.SearchStrategy[Any]] = {
+    Emoji: st.sampled_from(EMOJIS),
+    Code: st.from_regex(r"[0-9]{6}", fullmatch=True),
+    Phone: st.from_regex(r"\+[0-9 ().-]{1,20}", fullmatch=True),
+}
+"""What a random text hardly ever is."""
+
 
 @cache
 def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
@@ -34,8 +41,8 @@ def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
-    if annotation == Emoji:
-        return st.sampled_from(EMOJIS)
+    if annotation in EXACT:
+        return EXACT[annotation]
     if annotation in PLAIN:
         return PLAIN[annotation]
     if (origin := get_origin(annotation)) is not None:

@@ -39,7 +39,9 @@ NEW = {("message.send", "message"), ("conversation.create", "conversation")}
 ALLOWED = {("message.history", "conversation", "left"), ("session.resume", "conversations", "left")}
 """One who left may read what was there until then."""
 
-WITHOUT_IDS = {"session.start", "conversation.list"}
+WITHOUT_IDS = {"session.start", "conversation.list", "account.login", "token.refresh", "password.change"}
+OWN_IDS = {"account.register", "account.verify", "password.forget", "password.reset"}
+"""Their ids are chosen by the client and worth nothing without a code: test_accounts.py."""
 
 
 class Place(NamedTuple):
@@ -74,7 +76,7 @@ def _is_id(info: inspect.Type) -> bool:
     return isinstance(info, inspect.UUIDType)
 
 
-MATRIX = [(op, field) for op in sorted(COMMANDS) for field in ids_of(op)]
+MATRIX = [(op, field) for op in sorted(set(COMMANDS) - OWN_IDS) for field in ids_of(op)]
 
 
 def command(op: str, field: str, own: Place, place: Place) -> dict[str, Any]:
@@ -141,7 +143,7 @@ async def answer(mallory: Line, op: str, field: str, town: Town, place: Place) -
 
 
 def test_every_command_with_an_id_is_in_the_matrix() -> None:
-    assert set(COMMANDS) - WITHOUT_IDS == {op for op, _ in MATRIX}
+    assert set(COMMANDS) - WITHOUT_IDS - OWN_IDS == {op for op, _ in MATRIX}
     assert {field for _, field in MATRIX} == set(THINGS)
     assert set(get_args(Thing)) == set(THINGS.values())
 

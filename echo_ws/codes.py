@@ -1,0 +1,59 @@
+"""Codes and tokens made with the server's key, and what people are told of them. Pure.
+
+The database keeps digests only: of a code one that needs the key, as there are but a million codes.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from .senders import Notice
+
+LASTS_S: Final = 300
+"""Seconds that a code is good for."""
+
+
+def new_code() -> str:
+    return f"{secrets.randbelow(10**6):06}"
+
+
+def code_digest(key: str, verification: UUID, purpose: str, code: str) -> str:
+    """Return what the database keeps of a code: it fits one verification for one purpose."""
+    return _keyed(key, "code", str(verification), purpose, code).hex()
+
+
+class Successors(NamedTuple):
+    """What a refresh token leads to, the same each time: an answer that was lost can be given again."""
+
+    session: str
+    refresh: str
+
+
+def successors(key: str, refresh_token: str) -> Successors:
+    return Successors(*(_text(_keyed(key, label, refresh_token)) for label in ("session", "refresh")))
+
+
+def notice(verification: UUID, purpose: str, phone: str, code: str, *, is_taken: bool) -> Notice | None:
+    """Return what the owner of a number is told of a code that was asked for; None where there is nobody to tell."""
+    id_ = str(verification)
+    if purpose == "registration" and is_taken:
+        text = "This number has an account already: log in, or ask for a new password. If it was not you, do nothing."
+        return Notice(id_, phone, "already_registered", text)
+    if purpose == "registration":
+        text = f"{code} is your code to register. It is good for 5 minutes. Tell it to nobody."
+        return Notice(id_, phone, "registration", text, code)
+    if is_taken:
+        text = f"{code} is your code for a new password. It is good for 5 minutes. Tell it to nobody."
+        return Notice(id_, phone, "password_reset", text, code)
+    return None
+
+
+def _keyed(key: str, *parts: str) -> bytes:
+    return hmac.new(key.encode(), "\0".join(parts).encode(), hashlib.sha256).digest()
+
+
+def _text(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,0 +1,48 @@
+from echo_ws.accounts import address_of
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import BadField
+from echo_ws.logs import get_logger
+from echo_ws_db import accounts
+from echo_ws_protocol.commands import PasswordChange, PasswordForget, PasswordReset
+from echo_ws_protocol.replies import CodeSent, Done
+
+from .verifications import ask, hash_for, wrong_code
+
+log = get_logger(__name__)
+
+
+@handles(PasswordForget)
+async def forget(ctx: Context, command: PasswordForget) -> CodeSent:
+    return await ask(ctx, command.verification, "password_reset", command.phone)
+
+
+@handles(PasswordReset)
+async def reset(ctx: Context, command: PasswordReset) -> Done:
+    password_hash = await hash_for(ctx, command.verification, "password_reset", command.password)
+    digest = ctx.accounts.code_digest(command.verification, "password_reset", command.code)
+    ended = await accounts.reset_password(ctx.db, command.verification, digest, password_hash)
+    if ended is None:
+        raise wrong_code()
+    ctx.accounts.end(ended)
+    log.info("reset_by_code", verification=command.verification, ended=len(ended))
+    return Done()
+
+
+@handles(PasswordChange)
+async def change(ctx: Context, command: PasswordChange) -> Done:
+    """Look at the old one as at a login: it is counted, and noted."""
+    services = ctx.accounts
+    services.check_room()
+    agent = ctx.user_agent or None
+    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
+    if not await services.verify(tried.password_hash, command.password) or tried.password_hash is None:
+        raise BadField("the password is not right", field="$.password")
+    new_hash = await services.hash(command.new_password, "$.new_password")
+    ended = await accounts.change_password(
+        ctx.db, ctx.user, tried.attempt, tried.password_hash, new_hash, ctx.session.id
+    )
+    if ended is None:
+        raise BadField("the password was changed a moment ago", field="$.password")
+    services.end(ended)
+    log.info("changed_by_owner", user=ctx.user, session=ctx.session.id, ended=len(ended))
+    return Done()
