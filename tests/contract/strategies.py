@@ -73,4 +73,6 @@ def _limited(base: Any, meta: Meta) -> st.SearchStrategy[Any]:
     if meta.pattern is None:
         return texts
     pattern = re.compile(meta.pattern)
-    return st.one_of(texts, st.text(st.characters(codec="ascii"), min_size=1, max_size=20)).filter(pattern.search)
+    return st.one_of(texts, st.text(st.characters(codec="ascii"), min_size=meta.min_length or 1, max_size=20)).filter(
+        pattern.search
+    )

@@ -1,22 +1,25 @@
 """Registering, logging in, staying in and getting back in, over both doors."""
 
 import asyncio
+import io
+import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
+import structlog
+from argon2 import PasswordHasher
 
-from echo_ws import codes, passwords
-from echo_ws.settings import JwtKey
+from echo_ws import codes, logs, passwords
+from echo_ws.settings import JwtKey, Settings
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import line, post
 from tests.support.mailbox import MAILBOX
 from tests.support.other_service import Sql
-from tests.support.waiting import until
 from tests.support.world import KEY, Worker, World
 
 PASSWORD = "correct horse 🐎"
@@ -61,7 +64,7 @@ async def alice(people: World) -> Person:
 
 async def somebody(people: World, password: str = PASSWORD) -> Person:
     """Add a user with a password."""
-    user, phone = await people.user("Alice"), ""
+    user = await people.user("Alice")
     phone = await people.store.fetchval(
         "UPDATE auth.users SET password_hash = $2 WHERE id = $1 RETURNING phone",
         user,
@@ -355,7 +358,7 @@ async def test_unknown_wrong_locked_and_unverified_are_answered_the_same_and_not
 async def test_every_try_is_looked_at_as_long_as_a_wrong_password(
     people: World, alice: Person, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at = []
+    looked_at: list[str] = []
     monkeypatch.setattr("echo_ws.passwords._HASHER", Counting(looked_at))
 
     for phone in (alice.phone, people.phone()):
@@ -488,8 +491,6 @@ async def test_an_eleventh_device_ends_the_session_that_was_used_longest_ago(
 
 
 async def test_a_hash_of_another_cost_is_made_anew_at_the_next_login(alice: Person, worker: Worker, db: Sql) -> None:
-    from argon2 import PasswordHasher  # noqa: PLC0415 - another service's
-
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     await db.execute("UPDATE auth.users SET password_hash = $2 WHERE id = $1", alice.user, old)
 
@@ -797,11 +798,21 @@ async def test_bad_input_is_named_and_the_connection_lives_on(
     assert (4, "unauthenticated") == (alive["id"], alive["error"]["code"])
 
 
-async def test_no_secret_is_logged(people: World, capfd: pytest.CaptureFixture[str]) -> None:
-    from echo_ws import logs  # noqa: PLC0415 - set up for this test alone
-    from echo_ws.config import Settings  # noqa: PLC0415
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Return what is logged during the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    logs.configure(Settings(log_level="debug"), stream)
+    yield stream
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
-    logs.configure(Settings(log_level="debug"))
+
+async def test_no_secret_is_logged(people: World, logged: io.StringIO) -> None:
     talkative, phone = await people.worker(), people.phone()
     verification, code = await asked(talkative, phone)
     await post(
@@ -817,7 +828,7 @@ async def test_no_secret_is_logged(people: World, capfd: pytest.CaptureFixture[s
     await post(talkative, None, "token.refresh", refresh_token=opened["refresh_token"])
     await post(talkative, None, "account.login", **login(phone, "wrong horse"))
 
-    said = "".join(capfd.readouterr())
+    said = logged.getvalue()
     assert "registered" in said
     assert "refresh_repeated" in said
     secrets = [
