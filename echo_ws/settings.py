@@ -182,7 +182,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 min_length=32,
                 description="Key for codes and refresh tokens, the same on all servers. Without one nobody can "
                 "register or log in; the embedded database has one in its folder.",
-                extra={"expected": "32 random characters or more", "secret": True},
+                extra={"expected": "32 random characters or more", "secret": "whole"},
             ),
         ]
         | None
@@ -204,7 +204,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             Meta(
                 pattern=r"^https?://[^\s]+\Z",
                 description="Where the sender `webhook` posts codes to.",
-                extra={"expected": "a URL such as https://sms.example.org/send", "secret": True},
+                extra={"expected": "a URL such as https://sms.example.org/send", "secret": "whole"},
             ),
         ]
         | None
@@ -215,7 +215,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             Meta(
                 min_length=32,
                 description="Key by which the sender `webhook` signs.",
-                extra={"expected": "32 random characters or more", "secret": True},
+                extra={"expected": "32 random characters or more", "secret": "whole"},
             ),
         ]
         | None

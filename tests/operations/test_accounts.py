@@ -2,20 +2,18 @@
 
 import asyncio
 import io
-import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-import structlog
 from argon2 import PasswordHasher
 
-from echo_ws import codes, logs, passwords
-from echo_ws.settings import JwtKey, Settings
+from echo_ws import codes, passwords
+from echo_ws.settings import JwtKey
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import line, post
 from tests.support.mailbox import MAILBOX
@@ -796,20 +794,6 @@ async def test_bad_input_is_named_and_the_connection_lives_on(
 
     assert (3, "bad_field", f"$.{field}") == (refused["id"], refused["error"]["code"], refused["error"]["field"])
     assert (4, "unauthenticated") == (alive["id"], alive["error"]["code"])
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Return what is logged during the test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    logs.configure(Settings(log_level="debug"), stream)
-    yield stream
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 async def test_no_secret_is_logged(people: World, logged: io.StringIO) -> None:
