@@ -146,7 +146,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds, Meta(description="Seconds between two writes of a session's last activity, at least.")
     ] = 60
     cleanup_s: Annotated[
-        Seconds, Meta(description="Seconds between deletions of expired sessions, on each worker.")
+        Seconds,
+        Meta(description="Seconds between deletions of expired sessions, codes and refresh tokens, on each worker."),
     ] = 3600
     cut_off_s: Annotated[
         float,

@@ -31,3 +31,8 @@ async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:
     """Tell whether a code is worth the cost of hashing a password."""
     is_open: bool = await db.fetchval(SQL.is_open, verification, purpose)
     return is_open
+
+
+async def cleanup(db: Database) -> None:
+    """Forget what no limit counts any more."""
+    await db.execute(SQL.cleanup)

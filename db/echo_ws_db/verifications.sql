@@ -48,3 +48,7 @@ SELECT outcome, coalesce(wait_ms, 0), is_new, owner, expires_at FROM auth.ask_ve
 SELECT EXISTS (SELECT FROM auth.otp_verifications
                WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
                  AND expires_at > CURRENT_TIMESTAMP)
+
+-- name: cleanup() -> None
+-- Forget verifications that no limit counts any more, with the numbers of people who never came.
+DELETE FROM auth.otp_verifications WHERE expires_at < CURRENT_TIMESTAMP - INTERVAL '2 days'
