@@ -7,13 +7,21 @@ import base64
 import hashlib
 import hmac
 import secrets
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from .senders import Notice
 
+Purpose: TypeAlias = Literal["registration", "login", "password_reset"]
+
 LASTS_S: Final = 300
 """Seconds that a code is good for."""
+
+_FOR: dict[Purpose, str] = {
+    "registration": "to register",
+    "login": "to log in",
+    "password_reset": "for a new password",
+}
 
 
 def new_code() -> str:
@@ -36,19 +44,16 @@ def successors(key: str, refresh_token: str) -> Successors:
     return Successors(*(_text(_keyed(key, label, refresh_token)) for label in ("session", "refresh")))
 
 
-def notice(verification: UUID, purpose: str, phone: str, code: str, *, is_taken: bool) -> Notice | None:
+def notice(verification: UUID, purpose: Purpose, phone: str, code: str, *, is_taken: bool) -> Notice | None:
     """Return what the owner of a number is told of a code that was asked for; None where there is nobody to tell."""
     id_ = str(verification)
     if purpose == "registration" and is_taken:
         text = "This number has an account already: log in, or ask for a new password. If it was not you, do nothing."
         return Notice(id_, phone, "already_registered", text)
-    if purpose == "registration":
-        text = f"{code} is your code to register. It is good for 5 minutes. Tell it to nobody."
-        return Notice(id_, phone, "registration", text, code)
-    if is_taken:
-        text = f"{code} is your code for a new password. It is good for 5 minutes. Tell it to nobody."
-        return Notice(id_, phone, "password_reset", text, code)
-    return None
+    if purpose != "registration" and not is_taken:
+        return None
+    text = f"{code} is your code {_FOR[purpose]}. It is good for 5 minutes. Tell it to nobody."
+    return Notice(id_, phone, purpose, text, code)
 
 
 def _keyed(key: str, *parts: str) -> bytes:

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from echo_ws_protocol.commands import Command, ConversationCreate, MessageSend, PasswordChange
+from echo_ws_protocol.commands import AccountProtect, Command, ConversationCreate, MessageSend, PasswordChange
 
 from .settings import Settings
 
@@ -30,7 +30,7 @@ STRIKES, STRIKES_S = 3, 10.0
 """Who comes so often within so many seconds without an appointment is cut off."""
 
 GUESSES_PER_MIN = 5
-"""How often a minute a user with a session may try the password, to change it."""
+"""How often a minute a user with a session may try the password, to change it or the second factor."""
 
 _EARLY_S = 0.05
 _MOST_APPOINTMENTS = 1000
@@ -179,7 +179,12 @@ class Limits:
         sends = rate(settings.sends_per_s, burst=settings.sends_burst)
         creations = rate(settings.creations_per_min, seconds=60)
         guesses = rate(GUESSES_PER_MIN, seconds=60)
-        by_user = ((MessageSend, sends), (ConversationCreate, creations), (PasswordChange, guesses))
+        by_user: tuple[tuple[type, Rate | None], ...] = (
+            (MessageSend, sends),
+            (ConversationCreate, creations),
+            (PasswordChange, guesses),
+            (AccountProtect, guesses),
+        )
         self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
         self._strangers = _buckets(rate(settings.strangers_per_min, seconds=60))
         self._codes = _buckets(rate(settings.codes_per_h, seconds=3600))

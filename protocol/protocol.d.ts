@@ -77,6 +77,8 @@ export type ErrorCode =
   | "wrong_frame"
   /** Start a session first, or the token is not (or no longer) good. */
   | "unauthenticated"
+  /** The password is right, and the account asks for a code as well: send the same again with it. */
+  | "code_needed"
   /** A session was started on this connection before. */
   | "already_authenticated"
   /** It does not exist, or you may not see it. */
@@ -186,6 +188,21 @@ export interface AccountLogin {
   metadata?: Record<string, DisplayName>;
   /** The device's last session or refresh token: with it, failures of strangers do not keep you waiting. */
   known?: Token;
+  /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
+  verification?: Uuid;
+  /** The code that was sent. */
+  code?: Code;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code at each login, or no longer.
+ * Repeating it changes nothing.
+ */
+export interface AccountProtect {
+  op: "account.protect";
+  password: Password;
+  on?: boolean;
   id?: RequestId;
 }
 
@@ -625,6 +642,7 @@ export interface Commands {
   "account.register": AccountRegister;
   "account.verify": AccountVerify;
   "account.login": AccountLogin;
+  "account.protect": AccountProtect;
   "token.refresh": TokenRefresh;
   "password.forget": PasswordForget;
   "password.reset": PasswordReset;
@@ -649,6 +667,7 @@ export interface Results {
   "account.register": CodeSent;
   "account.verify": AccountCreated;
   "account.login": LoggedIn;
+  "account.protect": Done;
   "token.refresh": LoggedIn;
   "password.forget": CodeSent;
   "password.reset": Done;

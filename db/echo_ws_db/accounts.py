@@ -19,6 +19,7 @@ class AttemptRow(NamedTuple):
     user_id: UUID | None
     password_hash: str | None
     """None where no password is to fit: the user is unknown, unverified or locked."""
+    second_factor: bool
 
 
 class EndedRow(NamedTuple):
@@ -74,6 +75,16 @@ async def attempt(
     record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent)
     assert record
     return AttemptRow(*record)
+
+
+async def note(db: Database, attempt: UUID, reason: str) -> None:
+    """Note why a try failed whose password was right."""
+    await db.execute(SQL.note, attempt, reason)
+
+
+async def protect(db: Database, owner: UUID, attempt: UUID, password_hash: str, *, second_factor: bool) -> bool:
+    """Ask for a code at each login, or no longer; False if the password was changed meanwhile."""
+    return await db.fetchval(SQL.protect, owner, attempt, password_hash, second_factor) is not None
 
 
 async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:

@@ -92,7 +92,7 @@ WITH found AS (
     WHERE u.id = f.id AND u.verified
       AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
       AND (f.is_known OR coalesce(u.locked_until <= CURRENT_TIMESTAMP, TRUE))
-    RETURNING u.id, u.password_hash
+    RETURNING u.id, u.password_hash, u.second_factor
 ), noted AS (
     INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id)
     SELECT f.id, $1, FALSE,
@@ -104,7 +104,23 @@ WITH found AS (
     FROM (SELECT) one LEFT JOIN found f ON TRUE LEFT JOIN counted c ON TRUE
     RETURNING id
 )
-SELECT n.id, c.id, c.password_hash FROM noted n LEFT JOIN counted c ON TRUE
+SELECT n.id, c.id, c.password_hash, coalesce(c.second_factor, FALSE) FROM noted n LEFT JOIN counted c ON TRUE
+
+-- name: note(attempt, reason) -> None
+-- Note why a try failed whose password was right.
+UPDATE auth.login_history SET failure_reason = $2 WHERE id = $1
+
+-- name: protect(owner, attempt, password_hash, second_factor) -> UUID
+-- Ask for a code at each login, or no longer, the password being right. No row: it was changed meanwhile.
+WITH changed AS (
+    UPDATE auth.users u
+    SET second_factor = $4, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
+    RETURNING u.id
+), noted AS (
+    UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM changed c WHERE h.id = $2
+)
+SELECT id FROM changed
 
 -- name: make_room(owner, device_id, most) -> UUID
 -- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come.

@@ -9,7 +9,7 @@ from .statements import Statements
 
 SQL = Statements("verifications")
 
-Purpose: TypeAlias = Literal["registration", "password_reset"]
+Purpose: TypeAlias = Literal["registration", "login", "password_reset"]
 
 
 class AskedRow(NamedTuple):
@@ -31,6 +31,11 @@ async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:
     """Tell whether a code is worth the cost of hashing a password."""
     is_open: bool = await db.fetchval(SQL.is_open, verification, purpose)
     return is_open
+
+
+async def try_code(db: Database, verification: UUID, purpose: Purpose, owner: UUID, digest: str) -> bool:
+    """Tell whether a code that was sent to a user is right; it is good once."""
+    return bool(await db.fetchval(SQL.try_code, verification, purpose, owner, digest))
 
 
 async def cleanup(db: Database) -> None:

@@ -49,6 +49,15 @@ SELECT EXISTS (SELECT FROM auth.otp_verifications
                WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
                  AND expires_at > CURRENT_TIMESTAMP)
 
+-- name: try_code(verification, purpose, owner, digest) -> bool
+-- Try a code that was sent to a user. No row: none is waiting for one, or it had its tries.
+UPDATE auth.otp_verifications
+SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $4, FALSE),
+    verified_at = CASE WHEN code_digest = $4 THEN CURRENT_TIMESTAMP END
+WHERE id = $1 AND purpose = $2 AND user_id = $3 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
+  AND expires_at > CURRENT_TIMESTAMP
+RETURNING verified
+
 -- name: cleanup() -> None
 -- Forget verifications that no limit counts any more, with the numbers of people who never came.
 DELETE FROM auth.otp_verifications WHERE expires_at < CURRENT_TIMESTAMP - INTERVAL '2 days'

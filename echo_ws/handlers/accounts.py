@@ -1,12 +1,12 @@
 from echo_ws import tokens
 from echo_ws.accounts import address_of, phone_of
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import Unauthenticated
+from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
-from echo_ws_db import accounts
-from echo_ws_db.accounts import Device
-from echo_ws_protocol.commands import AccountLogin, AccountRegister, AccountVerify
-from echo_ws_protocol.replies import AccountCreated, CodeSent, LoggedIn
+from echo_ws_db import accounts, verifications
+from echo_ws_db.accounts import AttemptRow, Device
+from echo_ws_protocol.commands import AccountLogin, AccountProtect, AccountRegister, AccountVerify
+from echo_ws_protocol.replies import AccountCreated, CodeSent, Done, LoggedIn
 
 from .verifications import ask, hash_for, wrong_code
 
@@ -40,6 +40,8 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     is_right = await services.verify(tried.password_hash, command.password)
     if not is_right or tried.user_id is None or tried.password_hash is None:
         raise wrong_password()
+    if tried.second_factor:
+        await _check_second_factor(ctx, command, tried)
     new_hash = await services.rehash(tried.password_hash, command.password)
     services.end(await accounts.make_room(ctx.db, tried.user_id, command.device, services.most_sessions))
     token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
@@ -60,6 +62,39 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
         raise wrong_password()
     log.info("logged_in", user=row.user_id, session=row.session)
     return services.logged_in(row, token, refresh_token)
+
+
+@handles(AccountProtect)
+async def protect(ctx: Context, command: AccountProtect) -> Done:
+    tried, password_hash = await check_own_password(ctx, command.password)
+    if not await accounts.protect(ctx.db, ctx.user, tried.attempt, password_hash, second_factor=command.on):
+        raise BadField("the password was changed a moment ago", field="$.password")
+    log.info("second_factor", user=ctx.user, on=command.on)
+    return Done()
+
+
+async def _check_second_factor(ctx: Context, command: AccountLogin, tried: AttemptRow) -> None:
+    """Return if the code is right. Without one, send it, and say so; the try counts until the login succeeds."""
+    assert tried.user_id
+    if command.verification is None or command.code is None:
+        await accounts.note(ctx.db, tried.attempt, "code_needed")
+        if command.verification is not None:
+            await ask(ctx, command.verification, "login", command.phone)
+        raise CodeNeeded
+    digest = ctx.accounts.code_digest(command.verification, "login", command.code)
+    if not await verifications.try_code(ctx.db, command.verification, "login", tried.user_id, digest):
+        await accounts.note(ctx.db, tried.attempt, "wrong_code")
+        raise wrong_code()
+
+
+async def check_own_password(ctx: Context, password: str) -> tuple[AttemptRow, str]:
+    """Return the try and the hash if the password of who has a session is right; counted and noted as at a login."""
+    ctx.accounts.check_room()
+    agent = ctx.user_agent or None
+    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
+    if not await ctx.accounts.verify(tried.password_hash, password) or tried.password_hash is None:
+        raise BadField("the password is not right", field="$.password")
+    return tried, tried.password_hash
 
 
 def wrong_password() -> Unauthenticated:

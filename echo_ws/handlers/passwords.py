@@ -1,4 +1,3 @@
-from echo_ws.accounts import address_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField
 from echo_ws.logs import get_logger
@@ -6,6 +5,7 @@ from echo_ws_db import accounts
 from echo_ws_protocol.commands import PasswordChange, PasswordForget, PasswordReset
 from echo_ws_protocol.replies import CodeSent, Done
 
+from .accounts import check_own_password
 from .verifications import ask, hash_for, wrong_code
 
 log = get_logger(__name__)
@@ -31,18 +31,11 @@ async def reset(ctx: Context, command: PasswordReset) -> Done:
 @handles(PasswordChange)
 async def change(ctx: Context, command: PasswordChange) -> Done:
     """Look at the old one as at a login: it is counted, and noted."""
-    services = ctx.accounts
-    services.check_room()
-    agent = ctx.user_agent or None
-    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
-    if not await services.verify(tried.password_hash, command.password) or tried.password_hash is None:
-        raise BadField("the password is not right", field="$.password")
-    new_hash = await services.hash(command.new_password, "$.new_password")
-    ended = await accounts.change_password(
-        ctx.db, ctx.user, tried.attempt, tried.password_hash, new_hash, ctx.session.id
-    )
+    tried, old_hash = await check_own_password(ctx, command.password)
+    new_hash = await ctx.accounts.hash(command.new_password, "$.new_password")
+    ended = await accounts.change_password(ctx.db, ctx.user, tried.attempt, old_hash, new_hash, ctx.session.id)
     if ended is None:
         raise BadField("the password was changed a moment ago", field="$.password")
-    services.end(ended)
+    ctx.accounts.end(ended)
     log.info("changed_by_owner", user=ctx.user, session=ctx.session.id, ended=len(ended))
     return Done()

@@ -106,6 +106,20 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
     """About the device: ``os``, ``os_version``, ``browser``, ``device_model``, ``app_version`` …"""
     known: Token | None = None
     """The device's last session or refresh token: with it, failures of strangers do not keep you waiting."""
+    verification: VerificationId | None = None
+    """Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again."""
+    code: Code | None = None
+    """The code that was sent."""
+
+
+class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
+    """Ask for a code at each login, or no longer.
+
+    Repeating it changes nothing.
+    """
+
+    password: Password
+    on: bool = True
 
 
 class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):

@@ -18,6 +18,7 @@ from echo_ws_protocol.ids import uuid7
 from tests.support.doors import line, post
 from tests.support.mailbox import MAILBOX
 from tests.support.other_service import Sql
+from tests.support.waiting import until
 from tests.support.world import KEY, Worker, World
 
 PASSWORD = "correct horse 🐎"
@@ -162,6 +163,8 @@ async def test_a_number_that_is_taken_looks_the_same_and_its_owner_is_told(
     assert [{"expires_at"}] * 2 == [set(answer["ok"]) for answer in answers]
     assert error(again[0]) == error(again[1])
     assert "bad_field" == error(tried)[0]
+    kept = "SELECT code_digest FROM auth.otp_verifications WHERE phone = $1"
+    assert [True, False] == [bool(await db.fetchval(kept, phone)) for phone in (free, alice.phone)]
     notice = await MAILBOX.notice(alice.phone)
     assert ("already_registered", None) == (notice.purpose, notice.code)
     assert 1 == await db.fetchval("SELECT count(*) FROM auth.users WHERE phone = $1", alice.phone)
@@ -218,6 +221,7 @@ async def test_eight_at_once_with_the_right_code_make_one_user(people: World, wo
 
     assert {200: 1, 400: 7} == Counter(answer.status for answer in answers)
     assert 1 == await db.fetchval("SELECT count(*) FROM auth.users WHERE phone = $1", phone)
+    assert 1 == await db.fetchval("SELECT attempts FROM auth.otp_verifications WHERE id = $1", verification)
 
 
 async def test_of_eight_wrong_codes_at_once_five_are_looked_at(people: World, worker: Worker, db: Sql) -> None:
@@ -281,12 +285,17 @@ async def test_a_number_gets_so_many_codes_a_minute_an_hour_and_a_day(
         assert wait_s - 10 < answer["error"]["retry_after_ms"] / 1000 <= wait_s
 
 
-async def test_of_eight_who_ask_for_a_code_at_once_one_gets_it(people: World, worker: Worker) -> None:
-    phone = people.phone()
+async def test_of_eight_who_ask_for_a_code_at_once_one_gets_it(people: World, db: Sql) -> None:
+    wide, phone = await people.worker(pool_size=8), people.phone()
+    waiting = "SELECT count(*) = 8 FROM pg_locks WHERE NOT granted"
 
-    answers = await asyncio.gather(
-        *(post(worker, None, "account.register", verification=uuid7(), phone=phone) for _ in range(8))
-    )
+    async with db.transaction():
+        await db.execute("LOCK TABLE auth.otp_verifications IN EXCLUSIVE MODE")  # they read, and cannot write yet
+        asking = asyncio.gather(
+            *(post(wide, None, "account.register", verification=uuid7(), phone=phone) for _ in range(8))
+        )
+        await until(lambda: db.fetchval(waiting))
+    answers = await asking
 
     assert {200: 1, 429: 7} == Counter(answer.status for answer in answers)
 
@@ -660,7 +669,7 @@ async def test_who_forgot_the_password_sets_another_and_all_sessions_end(
 
 
 async def test_a_number_that_nobody_has_is_answered_the_same_and_hears_nothing(
-    ask: Door, people: World, alice: Person
+    ask: Door, people: World, alice: Person, db: Sql
 ) -> None:
     nobody, verification = people.phone(), uuid7()
 
@@ -673,6 +682,8 @@ async def test_a_number_that_nobody_has_is_answered_the_same_and_hears_nothing(
     assert [{"expires_at"}] * 2 == [set(answer["ok"]) for answer in answers]
     await MAILBOX.code(alice.phone)
     assert [] == MAILBOX.notices[nobody]
+    kept = "SELECT code_digest FROM auth.otp_verifications WHERE phone = $1"
+    assert [True, False] == [bool(await db.fetchval(kept, phone)) for phone in (alice.phone, nobody)]
     assert "$.code" == tried["error"]["field"]
 
 
@@ -748,6 +759,91 @@ async def test_of_eight_changes_at_once_one_wins(people: World, alice: Person, w
 
     assert 1 == [answer.status for answer in answers].count(200)
     assert 1 == await db.fetchval("SELECT count(*) FROM auth.sessions WHERE user_id = $1", alice.user)
+
+
+# The second factor
+
+
+async def protected(people: World, worker: Worker) -> Person:
+    """Return somebody whose logins ask for a code."""
+    person = await somebody(people)
+    done = await post(worker, await people.token(person.user), "account.protect", password=PASSWORD)
+    assert 200 == done.status
+    return person
+
+
+async def test_who_wants_it_is_asked_for_a_code_at_each_login(
+    ask: Door, people: World, worker: Worker, db: Sql
+) -> None:
+    person, verification = await protected(people, worker), uuid7()
+
+    first = await ask("account.login", **login(person.phone))
+    second = await ask("account.login", **login(person.phone, verification=str(verification)))
+    code = await MAILBOX.code(person.phone)
+    wrong_one = await ask("account.login", **login(person.phone, verification=str(verification), code=wrong(code)))
+    opened = await ask("account.login", **login(person.phone, verification=str(verification), code=code))
+    again = await ask("account.login", **login(person.phone, verification=str(verification), code=code))
+
+    assert ["code_needed"] * 2 == [first["error"]["code"], second["error"]["code"]]
+    assert ["$.code"] * 2 == [wrong_one["error"]["field"], again["error"]["field"]]
+    assert await may(worker, opened["ok"]["token"])
+    noted = await db.fetch(
+        "SELECT success, failure_reason FROM auth.login_history WHERE phone = $1 ORDER BY created_at", person.phone
+    )
+    assert ["code_needed", "code_needed", "wrong_code", None, "wrong_code"] == [row["failure_reason"] for row in noted]
+    assert [False, False, False, True, False] == [row["success"] for row in noted]
+
+
+async def test_a_wrong_password_sends_no_code(people: World, worker: Worker) -> None:
+    person = await protected(people, worker)
+
+    refused = await post(worker, None, "account.login", **login(person.phone, "wrong horse", verification=str(uuid7())))
+
+    assert "unauthenticated" == refused.json["error"]["code"]
+    assert [] == MAILBOX.notices[person.phone]
+
+
+async def test_a_code_of_somebody_else_or_for_something_else_does_not_do(people: World, worker: Worker) -> None:
+    alice, mallory = await protected(people, worker), await protected(people, worker)
+    of_mallory = str(uuid7())
+    await post(worker, None, "account.login", **login(mallory.phone, verification=of_mallory))
+    code = await MAILBOX.code(mallory.phone)
+    to_reset, reset_code = await asked(worker, alice.phone, "password.forget")
+
+    refused = [
+        await post(worker, None, "account.login", **login(alice.phone, verification=of_mallory, code=code)),
+        await post(worker, None, "account.login", **login(alice.phone, verification=str(to_reset), code=reset_code)),
+    ]
+
+    assert ["$.code"] * 2 == [answer.json["error"]["field"] for answer in refused]
+
+
+async def test_of_eight_logins_at_once_with_one_code_one_wins(people: World, worker: Worker) -> None:
+    person, verification = await protected(people, worker), str(uuid7())
+    await post(worker, None, "account.login", **login(person.phone, verification=verification))
+    code = await MAILBOX.code(person.phone)
+
+    answers = await asyncio.gather(
+        *(
+            post(worker, None, "account.login", **login(person.phone, verification=verification, code=code))
+            for _ in range(8)
+        )
+    )
+
+    assert 1 == [answer.status for answer in answers].count(200)
+
+
+async def test_it_is_switched_off_by_the_password_alone(people: World, worker: Worker) -> None:
+    person = await protected(people, worker)
+    token = await people.token(person.user)
+
+    refused = await post(worker, token, "account.protect", password="wrong horse", on=False)
+    still_on = await post(worker, None, "account.login", **login(person.phone))
+    await post(worker, token, "account.protect", password=PASSWORD, on=False)
+
+    assert "$.password" == refused.json["error"]["field"]
+    assert "code_needed" == still_on.json["error"]["code"]
+    await log_in(worker, person)
 
 
 # What the server needs, and what nobody is told

@@ -58,7 +58,10 @@ async def test_every_command_has_this_door(
 
     answers = {op: await post(worker, token, op, **fields) for op, fields in asked.items()}
 
-    elsewhere = {op for op, command in COMMANDS.items() if command in WITHOUT_SESSION} | {"password.change"}
+    elsewhere = {op for op, command in COMMANDS.items() if command in WITHOUT_SESSION} | {
+        "password.change",
+        "account.protect",
+    }
     assert {op for op in COMMANDS if not op.startswith("session.")} - elsewhere == set(
         asked
     )  # test_accounts.py has those

@@ -39,8 +39,8 @@ NEW = {("message.send", "message"), ("conversation.create", "conversation")}
 ALLOWED = {("message.history", "conversation", "left"), ("session.resume", "conversations", "left")}
 """One who left may read what was there until then."""
 
-WITHOUT_IDS = {"session.start", "conversation.list", "account.login", "token.refresh", "password.change"}
-OWN_IDS = {"account.register", "account.verify", "password.forget", "password.reset"}
+WITHOUT_IDS = {"session.start", "conversation.list", "account.protect", "token.refresh", "password.change"}
+OWN_IDS = {"account.login", "account.register", "account.verify", "password.forget", "password.reset"}
 """Their ids are chosen by the client and worth nothing without a code: test_accounts.py."""
 
 
