@@ -1,9 +1,9 @@
 """What the handlers of accounts work with, one of each for a worker: keys, senders, the thread for passwords."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from echo_ws_db.accounts import Address
@@ -22,7 +22,13 @@ from .senders import Notice, open_sender
 from .sessions import REVOKED, revoked_payload
 from .settings import Settings
 
+T = TypeVar("T")
+
+MOST_SESSIONS = 10
+"""Sessions of a user; one more ends the one that was used longest ago."""
+
 BUSY_MS = 2000
+"""When to try again while too many passwords wait."""
 
 
 class Opened(Protocol):
@@ -40,7 +46,6 @@ class Accounts:
     def __init__(self, settings: Settings, broker: Broker, limits: Limits, clock: Callable[[], float]) -> None:
         self.session_days = settings.session_days
         self.refresh_days = settings.refresh_days
-        self.most_sessions = MOST_SESSIONS
         self._key = settings.secret_key
         self._broker = broker
         self._limits = limits
@@ -91,22 +96,23 @@ class Accounts:
 
     async def hash(self, password: str, field: str = "$.password") -> str:
         try:
-            return await self._passwords.hash(password)
+            return await self._soon(self._passwords.hash(password))
         except BadPassword as error:
             raise BadField(str(error), field=field) from None
-        except TooManyPasswords as error:
-            raise Busy(str(error), retry_after_ms=BUSY_MS) from None
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether the password is right; it takes as long where there is none."""
-        try:
-            return await self._passwords.verify(password_hash, password)
-        except TooManyPasswords as error:
-            raise Busy(str(error), retry_after_ms=BUSY_MS) from None
+        return await self._soon(self._passwords.verify(password_hash, password))
 
     async def rehash(self, password_hash: str, password: str) -> str:
         """Return the hash, or another of the same password where it was made with another cost than ours."""
-        return await self._passwords.rehash(password_hash, password)
+        return await self._soon(self._passwords.rehash(password_hash, password))
+
+    async def _soon(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except TooManyPasswords as error:
+            raise Busy(str(error), retry_after_ms=BUSY_MS) from None
 
     # Sessions.
 
@@ -127,10 +133,6 @@ class Accounts:
         """Close the connections of sessions that were ended, on all workers. Never waits."""
         if sessions:
             self._broker.publish(REVOKED, revoked_payload(sessions))
-
-
-MOST_SESSIONS = 10
-"""Sessions of a user; one more ends the one that was used longest ago."""
 
 
 def phone_of(text: str) -> str:

@@ -1,5 +1,5 @@
 from echo_ws import tokens
-from echo_ws.accounts import address_of, phone_of
+from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
@@ -32,32 +32,28 @@ async def verify(ctx: Context, command: AccountVerify) -> AccountCreated:
 @handles(AccountLogin)
 async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     """Count the try, look at the password, open the session; whatever is wrong looks and lasts the same."""
-    services = ctx.accounts
     phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
     known = tokens.digest(command.known) if command.known else None
-    services.check_room()
+    ctx.accounts.check_room()
     tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent)
-    is_right = await services.verify(tried.password_hash, command.password)
-    if not is_right or tried.user_id is None or tried.password_hash is None:
+    if not await ctx.accounts.verify(tried.password_hash, command.password):
         raise wrong_password()
     if tried.second_factor:
         await _check_second_factor(ctx, command, tried)
-    new_hash = await services.rehash(tried.password_hash, command.password)
-    services.end(await accounts.make_room(ctx.db, tried.user_id, command.device, services.most_sessions))
-    token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
     device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
-    row = await accounts.log_in(
-        ctx.db,
-        tried.user_id,
-        tried.attempt,
-        tried.password_hash,
-        new_hash,
-        tokens.digest(token),
-        tokens.digest(refresh_token),
-        device,
-        services.session_days,
-        services.refresh_days,
-    )
+    return await _open_session(ctx, tried, command.password, device)
+
+
+async def _open_session(ctx: Context, tried: AttemptRow, password: str, device: Device) -> LoggedIn:
+    """Let in who proved to be the owner, on a device that has no other session then."""
+    services, user, password_hash = ctx.accounts, tried.user_id, tried.password_hash
+    assert user
+    assert password_hash
+    new_hash = await services.rehash(password_hash, password)
+    services.end(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
+    token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
+    digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
+    row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days)
     if row is None:
         raise wrong_password()
     log.info("logged_in", user=row.user_id, session=row.session)

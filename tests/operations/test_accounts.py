@@ -363,15 +363,18 @@ async def test_unknown_wrong_locked_and_unverified_are_answered_the_same_and_not
 
 
 async def test_every_try_is_looked_at_as_long_as_a_wrong_password(
-    people: World, alice: Person, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    people: World, alice: Person, worker: Worker, db: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    locked, unverified = await somebody(people), await somebody(people)
+    await db.execute("UPDATE auth.users SET locked_until = now() + interval '1 minute' WHERE id = $1", locked.user)
+    await db.execute("UPDATE auth.users SET verified = FALSE WHERE id = $1", unverified.user)
     looked_at: list[str] = []
     monkeypatch.setattr("echo_ws.passwords._HASHER", Counting(looked_at))
 
-    for phone in (alice.phone, people.phone()):
+    for phone in (alice.phone, people.phone(), locked.phone, unverified.phone):
         await post(worker, None, "account.login", **login(phone, "wrong horse"))
 
-    assert 2 == len(looked_at)
+    assert 4 == len(looked_at)
 
 
 class Counting:
@@ -516,6 +519,18 @@ async def test_where_keys_are_configured_a_login_brings_an_access_token(people: 
     assert await may(signing, opened["access_token"])
     left = datetime.fromisoformat(opened["access_expires_at"]) - datetime.now(UTC)
     assert timedelta(minutes=9) < left <= timedelta(minutes=10)
+
+
+async def test_who_comes_when_too_many_passwords_wait_comes_again_and_nothing_is_counted(
+    people: World, alice: Person, db: Sql
+) -> None:
+    crowded = await people.worker()
+    crowded.server._accounts._passwords._waiting = passwords.MAX_WAITING + 1
+
+    answer = await post(crowded, None, "account.login", **login(alice.phone))
+
+    assert (503, "busy") == (answer.status, answer.json["error"]["code"])
+    assert 0 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
 
 
 # Refreshing
