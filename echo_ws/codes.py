@@ -12,7 +12,7 @@ from uuid import UUID
 
 from .senders import Notice
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset"]
+Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change"]
 
 LASTS_S: Final = 300
 """Seconds that a code is good for."""
@@ -21,6 +21,7 @@ _FOR: dict[Purpose, str] = {
     "registration": "to register",
     "login": "to log in",
     "password_reset": "for a new password",
+    "phone_change": "to use this number",
 }
 
 
@@ -50,10 +51,17 @@ def notice(verification: UUID, purpose: Purpose, phone: str, code: str, *, is_ta
     if purpose == "registration" and is_taken:
         text = "This number has an account already: log in, or ask for a new password. If it was not you, do nothing."
         return Notice(id_, phone, "already_registered", text)
-    if purpose != "registration" and not is_taken:
+    is_for_free = purpose in {"registration", "phone_change"}
+    if is_for_free == is_taken:
         return None
     text = f"{code} is your code {_FOR[purpose]}. It is good for 5 minutes. Tell it to nobody."
     return Notice(id_, phone, purpose, text, code)
+
+
+def farewell(verification: UUID, phone: str) -> Notice:
+    """Return what the number is told that an account had before."""
+    text = "Your account has another phone number from now on. If it was not you, ask the operator for help at once."
+    return Notice(str(verification), phone, "phone_changed", text)
 
 
 def _keyed(key: str, *parts: str) -> bytes:

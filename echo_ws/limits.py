@@ -16,7 +16,14 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from echo_ws_protocol.commands import AccountProtect, Command, ConversationCreate, MessageSend, PasswordChange
+from echo_ws_protocol.commands import (
+    AccountProtect,
+    Command,
+    ConversationCreate,
+    MessageSend,
+    PasswordChange,
+    PhoneChange,
+)
 
 from .settings import Settings
 
@@ -30,7 +37,7 @@ STRIKES, STRIKES_S = 3, 10.0
 """Who comes so often within so many seconds without an appointment is cut off."""
 
 GUESSES_PER_MIN = 5
-"""How often a minute a user with a session may try the password, to change it or the second factor."""
+"""How often a minute a user with a session may try the password, to change something about the account."""
 
 _EARLY_S = 0.05
 _MOST_APPOINTMENTS = 1000
@@ -184,6 +191,7 @@ class Limits:
             (ConversationCreate, creations),
             (PasswordChange, guesses),
             (AccountProtect, guesses),
+            (PhoneChange, guesses),
         )
         self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
         self._strangers = _buckets(rate(settings.strangers_per_min, seconds=60))

@@ -253,6 +253,31 @@ export interface PasswordChange {
 }
 
 /**
+ * Ask for a code by which to get another phone number. It goes there; a number that is taken is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface PhoneChange {
+  op: "phone.change";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  /** The new number. */
+  phone: Phone;
+  password: Password;
+  id?: RequestId;
+}
+
+/**
+ * Get the number, by the code that was sent. All your other sessions end, and the old number is told.
+ * A code is good once, for five minutes and five tries.
+ */
+export interface PhoneVerify {
+  op: "phone.verify";
+  verification: Uuid;
+  code: Code;
+  id?: RequestId;
+}
+
+/**
  * Ask what changed while you were away; ask again while there is `more`. Events then continue the answer.
  * Reading changes nothing: from the same revs you are told the same, or more.
  */
@@ -647,6 +672,8 @@ export interface Commands {
   "password.forget": PasswordForget;
   "password.reset": PasswordReset;
   "password.change": PasswordChange;
+  "phone.change": PhoneChange;
+  "phone.verify": PhoneVerify;
   "session.resume": SessionResume;
   "conversation.create": ConversationCreate;
   "conversation.list": ConversationList;
@@ -672,6 +699,8 @@ export interface Results {
   "password.forget": CodeSent;
   "password.reset": Done;
   "password.change": Done;
+  "phone.change": CodeSent;
+  "phone.verify": Done;
   "session.resume": Resumed;
   "conversation.create": ConversationCreated;
   "conversation.list": ConversationPage;

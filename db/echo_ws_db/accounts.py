@@ -27,6 +27,12 @@ class EndedRow(NamedTuple):
     session: UUID | None
 
 
+class MovedRow(NamedTuple):
+    phone: str
+    """The number before."""
+    session: UUID | None
+
+
 class LoggedInRow(NamedTuple):
     user_id: UUID
     session: UUID
@@ -85,6 +91,19 @@ async def note(db: Database, attempt: UUID, reason: str) -> None:
 async def protect(db: Database, owner: UUID, attempt: UUID, password_hash: str, *, second_factor: bool) -> bool:
     """Ask for a code at each login, or no longer; False if the password was changed meanwhile."""
     return await db.fetchval(SQL.protect, owner, attempt, password_hash, second_factor) is not None
+
+
+async def confirm(db: Database, owner: UUID, attempt: UUID) -> None:
+    """Note that a try was right whose owner has a session, and forget the failures."""
+    await db.execute(SQL.confirm, owner, attempt)
+
+
+async def change_phone(
+    db: Database, verification: UUID, owner: UUID, digest: str, kept: UUID
+) -> tuple[str, list[UUID]] | None:
+    """Give a user the number if the code is right; return the number before, and the sessions that this ended."""
+    rows = [MovedRow(*record) for record in await db.fetch(SQL.change_phone, verification, owner, digest, kept)]
+    return (rows[0].phone, [row.session for row in rows if row.session]) if rows else None
 
 
 async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:

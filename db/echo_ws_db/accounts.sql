@@ -122,6 +122,43 @@ WITH changed AS (
 )
 SELECT id FROM changed
 
+-- name: confirm(owner, attempt) -> None
+-- Note that a try was right whose owner has a session, and forget the failures.
+WITH noted AS (
+    UPDATE auth.login_history SET success = TRUE, failure_reason = NULL WHERE id = $2
+)
+UPDATE auth.users u SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+WHERE u.id = $1
+
+-- name: change_phone(verification, owner, digest, kept) -> MovedRow
+-- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
+-- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
+        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'phone_change' AND user_id = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
+      AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, phone
+), before AS (
+    SELECT u.id, u.phone FROM auth.users u WHERE u.id = $2
+), changed AS (
+    UPDATE auth.users u SET phone = t.phone
+    FROM tried t
+    WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
+    RETURNING u.id
+), revoked AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    FROM changed c
+    WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
+      AND NOT EXISTS (SELECT FROM auth.sessions s
+                      WHERE s.id = $4 AND s.user_id = t.user_id AND s.device_id = t.device_id)
+), ended AS (
+    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id AND s.id <> $4 RETURNING s.id
+)
+SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended e ON TRUE
+
 -- name: make_room(owner, device_id, most) -> UUID
 -- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come.
 DELETE FROM auth.sessions

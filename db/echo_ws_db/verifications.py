@@ -9,7 +9,7 @@ from .statements import Statements
 
 SQL = Statements("verifications")
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset"]
+Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change"]
 
 
 class AskedRow(NamedTuple):
@@ -22,9 +22,14 @@ class AskedRow(NamedTuple):
     expires_at: datetime | None
 
 
-async def ask(db: Database, verification: UUID, purpose: Purpose, phone: str, digest: str, lasts_s: int) -> AskedRow:
-    """Open a verification; an id that is in use for something else is ``Refused``."""
-    return as_changed(AskedRow, await db.fetchrow(SQL.ask, verification, purpose, phone, digest, lasts_s))
+async def ask(
+    db: Database, verification: UUID, purpose: Purpose, phone: str, asker: UUID | None, digest: str, lasts_s: int
+) -> AskedRow:
+    """Open a verification, for ``asker`` who wants the number, or for whose it is.
+
+    An id that is in use for something else is ``Refused``.
+    """
+    return as_changed(AskedRow, await db.fetchrow(SQL.ask, verification, purpose, phone, asker, digest, lasts_s))
 
 
 async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:

@@ -1,12 +1,13 @@
 """One short coroutine a command. Importing this package registers them all."""
 
-from . import accounts, conversations, messages, passwords, reactions, receipts, sessions, tokens, typing
+from . import accounts, conversations, messages, passwords, phones, reactions, receipts, sessions, tokens, typing
 
 __all__ = [
     "accounts",
     "conversations",
     "messages",
     "passwords",
+    "phones",
     "reactions",
     "receipts",
     "sessions",

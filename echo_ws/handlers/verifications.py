@@ -12,13 +12,13 @@ from echo_ws_db.verifications import Purpose
 from echo_ws_protocol.replies import CodeSent
 
 
-async def ask(ctx: Context, verification: UUID, purpose: Purpose, written: str) -> CodeSent:
+async def ask(ctx: Context, verification: UUID, purpose: Purpose, written: str, asker: UUID | None = None) -> CodeSent:
     """Send a code, or what else there is to say to the number's owner; the answer is the same for every number."""
     accounts = ctx.accounts
     phone, code = phone_of(written), codes.new_code()
     digest = accounts.code_digest(verification, purpose, code)
     accounts.take_code(ctx.address)
-    row = await verifications.ask(ctx.db, verification, purpose, phone, digest, codes.LASTS_S)
+    row = await verifications.ask(ctx.db, verification, purpose, phone, asker, digest, codes.LASTS_S)
     if row.wait_ms > 0:
         raise RateLimited(retry_after_ms=row.wait_ms)
     notice = codes.notice(verification, purpose, phone, code, is_taken=row.owner is not None)

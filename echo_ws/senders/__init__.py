@@ -22,7 +22,7 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     """The same for every try: by it a gateway may tell that it has sent a notice before."""
     to: str
     """A phone number, E.164."""
-    purpose: Literal["registration", "login", "password_reset", "already_registered"]
+    purpose: Literal["registration", "login", "password_reset", "phone_change", "already_registered", "phone_changed"]
     text: str
     """Ready to be sent."""
     code: str | None = None

@@ -164,6 +164,29 @@ class PasswordChange(Command[Done], frozen=True, tag="password.change"):
     new_password: NewPassword
 
 
+class PhoneChange(Command[CodeSent], frozen=True, tag="phone.change"):
+    """Ask for a code by which to get another phone number. It goes there; a number that is taken is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    phone: Phone
+    """The new number."""
+    password: Password
+
+
+class PhoneVerify(Command[Done], frozen=True, tag="phone.verify"):
+    """Get the number, by the code that was sent. All your other sessions end, and the old number is told.
+
+    A code is good once, for five minutes and five tries.
+    """
+
+    verification: VerificationId
+    code: Code
+
+
 class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
     """Ask what changed while you were away; ask again while there is ``more``. Events then continue the answer.
 

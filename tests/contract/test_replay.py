@@ -133,7 +133,10 @@ class Stage:
 
     async def _take_code(self, sent: Frame) -> None:
         """Take the code that was sent, once for each verification."""
-        if sent["op"] in {"account.register", "password.forget"} and sent["verification"] not in self.verifications:
+        if (
+            sent["op"] in {"account.register", "password.forget", "phone.change"}
+            and sent["verification"] not in self.verifications
+        ):
             self.verifications.add(sent["verification"])
             self.names.real[RIGHT_CODE] = await MAILBOX.code(self.names.phone)
 

@@ -861,6 +861,105 @@ async def test_it_is_switched_off_by_the_password_alone(people: World, worker: W
     await log_in(worker, person)
 
 
+# Another phone number
+
+
+async def moving(worker: Worker, token: str, phone: str) -> tuple[UUID, str]:
+    """Ask for a code by which to get a number."""
+    verification = uuid7()
+    answer = await post(worker, token, "phone.change", verification=verification, phone=phone, password=PASSWORD)
+    assert 200 == answer.status, answer.json
+    return verification, await MAILBOX.code(phone)
+
+
+async def test_who_moves_to_another_number_proves_it_and_the_old_one_is_told(
+    people: World, alice: Person, worker: Worker, db: Sql
+) -> None:
+    here, there = await log_in(worker, alice), await log_in(worker, alice, device="alices-tablet")
+    new = people.phone()
+    verification, code = await moving(worker, here["token"], new)
+    fields = {"verification": verification, "code": code}
+
+    wrong_one = await post(worker, here["token"], "phone.verify", verification=verification, code=wrong(code))
+    async with line(worker, there["token"]) as other:
+        await other.hear("hello")
+        done = await post(worker, here["token"], "phone.verify", **fields)
+        assert 4500 == await other.close_code()
+    again = await post(worker, here["token"], "phone.verify", **fields)
+
+    assert [400, 200, 400] == [answer.status for answer in (wrong_one, done, again)]
+    assert "phone_changed" == (await MAILBOX.notice(alice.phone)).purpose
+    refreshed = [
+        (await post(worker, None, "token.refresh", refresh_token=each["refresh_token"])).status
+        for each in (here, there)
+    ]
+    assert [200, 401] == refreshed
+    assert 401 == (await post(worker, None, "account.login", **login(alice.phone))).status
+    await log_in(worker, Person(alice.user, new))
+    assert 0 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
+
+
+async def test_a_number_that_is_taken_is_answered_the_same_and_not_given(
+    people: World, alice: Person, worker: Worker, db: Sql
+) -> None:
+    bob, token, verification = await somebody(people), await people.token(alice.user), uuid7()
+
+    asked_for = await post(worker, token, "phone.change", verification=verification, phone=bob.phone, password=PASSWORD)
+    tried = await post(worker, token, "phone.verify", verification=verification, code="123456")
+
+    assert {"expires_at"} == set(asked_for.json["ok"])
+    assert "$.code" == tried.json["error"]["field"]
+    assert [] == MAILBOX.notices[bob.phone]
+    kept = "SELECT code_digest FROM auth.otp_verifications WHERE id = $1"
+    assert await db.fetchval(kept, verification) is None
+
+
+async def test_a_number_that_somebody_else_takes_meanwhile_is_not_given(
+    people: World, alice: Person, worker: Worker, db: Sql
+) -> None:
+    token, phone = await people.token(alice.user), people.phone()
+    verification, code = await moving(worker, token, phone)
+
+    async with db.transaction():
+        await db.execute("INSERT INTO auth.users (phone, password_hash) VALUES ($1, '!')", phone)
+        moved = asyncio.create_task(post(worker, token, "phone.verify", verification=verification, code=code))
+        await until(lambda: db.fetchval("SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"))
+
+    assert "$.code" == (await moved).json["error"]["field"]
+    assert alice.phone == await db.fetchval("SELECT phone FROM auth.users WHERE id = $1", alice.user)
+
+
+async def test_a_number_is_given_to_who_asked_for_it_and_with_the_password(
+    people: World, alice: Person, worker: Worker
+) -> None:
+    mallory = await people.token((await somebody(people)).user)
+    token, phone = await people.token(alice.user), people.phone()
+    verification, code = await moving(worker, token, phone)
+
+    refused = [
+        await post(worker, mallory, "phone.verify", verification=verification, code=code),
+        await post(worker, mallory, "phone.change", verification=verification, phone=phone, password=PASSWORD),
+        await post(worker, token, "phone.change", verification=uuid7(), phone=people.phone(), password="wrong horse"),
+        await post(worker, None, "account.verify", verification=verification, code=code, password=PASSWORD, name="A"),
+    ]
+
+    assert ["bad_field", "id_conflict", "bad_field", "bad_field"] == [
+        answer.json["error"]["code"] for answer in refused
+    ]
+    assert 200 == (await post(worker, token, "phone.verify", verification=verification, code=code)).status
+
+
+async def test_of_eight_with_the_right_code_at_once_one_moves(people: World, alice: Person, worker: Worker) -> None:
+    token = await people.token(alice.user)
+    verification, code = await moving(worker, token, people.phone())
+
+    answers = await asyncio.gather(
+        *(post(worker, token, "phone.verify", verification=verification, code=code) for _ in range(8))
+    )
+
+    assert {200: 1, 400: 7} == Counter(answer.status for answer in answers)
+
+
 # What the server needs, and what nobody is told
 
 
