@@ -46,7 +46,7 @@ class Accounts:
     def __init__(self, settings: Settings, broker: Broker, limits: Limits, clock: Callable[[], float]) -> None:
         self.session_days = settings.session_days
         self.refresh_days = settings.refresh_days
-        self._key = settings.secret_key
+        self.key = settings.secret_key or ""
         self._broker = broker
         self._limits = limits
         self._clock = clock
@@ -55,7 +55,7 @@ class Accounts:
         self._passwords = PasswordThread()
         sender = open_sender(settings)
         self._post = Post(sender, settings.send_deadline_s) if sender else None
-        if self._key:
+        if self.key:
             self._passwords.warm_up()
 
     async def close(self) -> None:
@@ -63,12 +63,10 @@ class Accounts:
         if self._post:
             await self._post.close()
 
-    @property
-    def key(self) -> str:
-        """The secret key, or ``Forbidden`` where there is none."""
-        if self._key is None:
+    def check(self) -> None:
+        """Return where people can register and log in, or raise what to answer."""
+        if not self.key:
             raise Forbidden("this server has no accounts: ECHO_SECRET_KEY is not set")
-        return self._key
 
     # Codes.
 

@@ -69,7 +69,7 @@ class Context:
     @property
     def accounts(self) -> Accounts:
         """What accounts are made with, or ``Forbidden`` where there are none."""
-        assert self.services.accounts.key
+        self.services.accounts.check()
         return self.services.accounts
 
     @property

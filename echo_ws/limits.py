@@ -211,9 +211,16 @@ class Limits:
         return 0 if address is None or self._strangers is None else _ms(self._strangers.of(address, now), now)
 
     def of_code(self, address: str | None, now: float) -> int:
-        """Take one of the codes of an address and of all, and return 0; or how many ms to wait."""
+        """Take one of the codes of an address and of all, and return 0; or how many ms to wait.
+
+        All come first: no more addresses are remembered than codes are sent.
+        """
+        if self._all_codes and not self._all_codes.has_one(now):
+            return _ms(self._all_codes, now)
         wait_ms = 0 if address is None or self._codes is None else _ms(self._codes.of(address, now), now)
-        return wait_ms or (0 if self._all_codes is None else _ms(self._all_codes, now))
+        if self._all_codes and not wait_ms:
+            self._all_codes.take(now)
+        return wait_ms
 
     def ask(self, user: UUID, allowance: Allowance, command: type[Command[Any]], now: float) -> Wait | None:
         """Take one of each bucket that the command needs and return None, or take none and return how long to wait."""
