@@ -12,7 +12,7 @@ from uuid import UUID
 
 from .senders import Notice
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change"]
+Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change", "email_verification"]
 
 LASTS_S: Final = 300
 """Seconds that a code is good for."""
@@ -22,6 +22,7 @@ _FOR: dict[Purpose, str] = {
     "login": "to log in",
     "password_reset": "for a new password",
     "phone_change": "to use this number",
+    "email_verification": "to use this address",
 }
 
 
@@ -45,17 +46,17 @@ def successors(key: str, refresh_token: str) -> Successors:
     return Successors(*(_text(_keyed(key, label, refresh_token)) for label in ("session", "refresh")))
 
 
-def notice(verification: UUID, purpose: Purpose, phone: str, code: str, *, is_taken: bool) -> Notice | None:
-    """Return what the owner of a number is told of a code that was asked for; None where there is nobody to tell."""
+def notice(verification: UUID, purpose: Purpose, to: str, code: str, *, is_taken: bool) -> Notice | None:
+    """Return what a number or address is told of a code that was asked for; None where there is nothing to tell."""
     id_ = str(verification)
     if purpose == "registration" and is_taken:
         text = "This number has an account already: log in, or ask for a new password. If it was not you, do nothing."
-        return Notice(id_, phone, "already_registered", text)
-    is_for_free = purpose in {"registration", "phone_change"}
+        return Notice(id_, to, "already_registered", text)
+    is_for_free = purpose in {"registration", "phone_change", "email_verification"}
     if is_for_free == is_taken:
         return None
     text = f"{code} is your code {_FOR[purpose]}. It is good for 5 minutes. Tell it to nobody."
-    return Notice(id_, phone, purpose, text, code)
+    return Notice(id_, to, purpose, text, code)
 
 
 def farewell(verification: UUID, phone: str) -> Notice:

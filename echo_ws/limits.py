@@ -20,6 +20,7 @@ from echo_ws_protocol.commands import (
     AccountProtect,
     Command,
     ConversationCreate,
+    EmailChange,
     MessageSend,
     PasswordChange,
     PhoneChange,
@@ -192,6 +193,7 @@ class Limits:
             (PasswordChange, guesses),
             (AccountProtect, guesses),
             (PhoneChange, guesses),
+            (EmailChange, guesses),
         )
         self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
         self._strangers = _buckets(rate(settings.strangers_per_min, seconds=60))

@@ -29,6 +29,9 @@ export type Token = string;
 /** A phone number with country code: `+49 151 23456789`. */
 export type Phone = string;
 
+/** An e-mail address in ASCII; kept in lower case. */
+export type Email = string;
+
 /** The six digits that were sent. */
 export type Code = string;
 
@@ -272,6 +275,30 @@ export interface PhoneChange {
  */
 export interface PhoneVerify {
   op: "phone.verify";
+  verification: Uuid;
+  code: Code;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code by which to have an e-mail address in your account. One that is taken is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface EmailChange {
+  op: "email.change";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  email: Email;
+  password: Password;
+  id?: RequestId;
+}
+
+/**
+ * Have the e-mail address, by the code that was sent.
+ * A code is good once, for five minutes and five tries.
+ */
+export interface EmailVerify {
+  op: "email.verify";
   verification: Uuid;
   code: Code;
   id?: RequestId;
@@ -674,6 +701,8 @@ export interface Commands {
   "password.change": PasswordChange;
   "phone.change": PhoneChange;
   "phone.verify": PhoneVerify;
+  "email.change": EmailChange;
+  "email.verify": EmailVerify;
   "session.resume": SessionResume;
   "conversation.create": ConversationCreate;
   "conversation.list": ConversationList;
@@ -701,6 +730,8 @@ export interface Results {
   "password.change": Done;
   "phone.change": CodeSent;
   "phone.verify": Done;
+  "email.change": CodeSent;
+  "email.verify": Done;
   "session.resume": Resumed;
   "conversation.create": ConversationCreated;
   "conversation.list": ConversationPage;

@@ -106,6 +106,11 @@ async def change_phone(
     return (rows[0].phone, [row.session for row in rows if row.session]) if rows else None
 
 
+async def change_email(db: Database, verification: UUID, owner: UUID, digest: str) -> bool:
+    """Give a user the e-mail address if the code is right; tell whether it was."""
+    return await db.fetchval(SQL.change_email, verification, owner, digest) is not None
+
+
 async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:
     """End what a new session on this device takes the place of; return what that was."""
     return [record[0] for record in await db.fetch(SQL.make_room, owner, device_id, most)]

@@ -159,6 +159,22 @@ WITH tried AS (
 )
 SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended e ON TRUE
 
+-- name: change_email(verification, owner, digest) -> UUID
+-- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
+        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'email_verification' AND user_id = $2 AND verified IS NOT TRUE
+      AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, email
+)
+UPDATE auth.users u SET email = t.email, email_verified = TRUE
+FROM tried t
+WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> $2)
+RETURNING u.id
+
 -- name: make_room(owner, device_id, most) -> UUID
 -- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come.
 DELETE FROM auth.sessions

@@ -9,7 +9,7 @@ from .statements import Statements
 
 SQL = Statements("verifications")
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change"]
+Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change", "email_verification"]
 
 
 class AskedRow(NamedTuple):
@@ -23,13 +23,21 @@ class AskedRow(NamedTuple):
 
 
 async def ask(
-    db: Database, verification: UUID, purpose: Purpose, phone: str, asker: UUID | None, digest: str, lasts_s: int
+    db: Database,
+    verification: UUID,
+    purpose: Purpose,
+    phone: str | None,
+    email: str | None,
+    asker: UUID | None,
+    digest: str,
+    lasts_s: int,
 ) -> AskedRow:
-    """Open a verification, for ``asker`` who wants the number, or for whose it is.
+    """Open a verification, for ``asker`` who wants the number or address, or for whose it is.
 
     An id that is in use for something else is ``Refused``.
     """
-    return as_changed(AskedRow, await db.fetchrow(SQL.ask, verification, purpose, phone, asker, digest, lasts_s))
+    record = await db.fetchrow(SQL.ask, verification, purpose, phone, email, asker, digest, lasts_s)
+    return as_changed(AskedRow, record)
 
 
 async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:

@@ -1,10 +1,23 @@
 """One short coroutine a command. Importing this package registers them all."""
 
-from . import accounts, conversations, messages, passwords, phones, reactions, receipts, sessions, tokens, typing
+from . import (
+    accounts,
+    conversations,
+    emails,
+    messages,
+    passwords,
+    phones,
+    reactions,
+    receipts,
+    sessions,
+    tokens,
+    typing,
+)
 
 __all__ = [
     "accounts",
     "conversations",
+    "emails",
     "messages",
     "passwords",
     "phones",

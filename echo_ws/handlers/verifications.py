@@ -13,15 +13,26 @@ from echo_ws_protocol.replies import CodeSent
 
 
 async def ask(ctx: Context, verification: UUID, purpose: Purpose, written: str, asker: UUID | None = None) -> CodeSent:
-    """Send a code, or what else there is to say to the number's owner; the answer is the same for every number."""
-    accounts = ctx.accounts
-    phone, code = phone_of(written), codes.new_code()
+    """Send a code to a phone number, as people write it; the answer is the same for every number."""
+    return await _ask(ctx, verification, purpose, phone_of(written), None, asker)
+
+
+async def ask_by_email(ctx: Context, verification: UUID, email: str) -> CodeSent:
+    """Send a code to an e-mail address; the answer is the same for every address."""
+    return await _ask(ctx, verification, "email_verification", None, email.lower(), ctx.user)
+
+
+async def _ask(
+    ctx: Context, verification: UUID, purpose: Purpose, phone: str | None, email: str | None, asker: UUID | None
+) -> CodeSent:
+    """Send a code, or what else there is to say to the owner."""
+    accounts, code = ctx.accounts, codes.new_code()
     digest = accounts.code_digest(verification, purpose, code)
     accounts.take_code(ctx.address)
-    row = await verifications.ask(ctx.db, verification, purpose, phone, asker, digest, codes.LASTS_S)
+    row = await verifications.ask(ctx.db, verification, purpose, phone, email, asker, digest, codes.LASTS_S)
     if row.wait_ms > 0:
         raise RateLimited(retry_after_ms=row.wait_ms)
-    notice = codes.notice(verification, purpose, phone, code, is_taken=row.owner is not None)
+    notice = codes.notice(verification, purpose, phone or email or "", code, is_taken=row.owner is not None)
     if row.is_new and notice:
         accounts.send(notice)
     assert row.expires_at

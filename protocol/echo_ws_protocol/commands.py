@@ -28,6 +28,7 @@ from .types import (
     ConversationType,
     DeviceId,
     DisplayName,
+    Email,
     Emoji,
     MessageId,
     Name,
@@ -179,6 +180,28 @@ class PhoneChange(Command[CodeSent], frozen=True, tag="phone.change"):
 
 class PhoneVerify(Command[Done], frozen=True, tag="phone.verify"):
     """Get the number, by the code that was sent. All your other sessions end, and the old number is told.
+
+    A code is good once, for five minutes and five tries.
+    """
+
+    verification: VerificationId
+    code: Code
+
+
+class EmailChange(Command[CodeSent], frozen=True, tag="email.change"):
+    """Ask for a code by which to have an e-mail address in your account. One that is taken is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    email: Email
+    password: Password
+
+
+class EmailVerify(Command[Done], frozen=True, tag="email.verify"):
+    """Have the e-mail address, by the code that was sent.
 
     A code is good once, for five minutes and five tries.
     """

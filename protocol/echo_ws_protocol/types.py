@@ -51,6 +51,14 @@ Phone: TypeAlias = Annotated[
         description="A phone number with country code: `+49 151 23456789`.",
     ),
 ]
+Email: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[!-?A-~]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+\Z",
+        description="An e-mail address in ASCII; kept in lower case.",
+    ),
+]
 Code: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z", description="The six digits that were sent.")]
 Password: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=128, description="Compared exactly as it is, with all its spaces.")

@@ -39,7 +39,7 @@ class Names:
     def __init__(self, world: World) -> None:
         self.world = world
         self.real: dict[str, str] = {}
-        self.phone = ""
+        self.address = ""
 
     def translate(self, value: Any) -> Any:
         """Put real ids, tokens and cursors in the place of the example's. An id met first becomes a fresh one."""
@@ -51,8 +51,10 @@ class Names:
             return value
         if value not in self.real and is_uuid(value):
             self.real[value] = str(uuid7())
+        if "@" in value:
+            self.address = self.real[value] = self.real.get(value) or f"{uuid7()}@example.org"
         if re.fullmatch(r"\+[0-9]{8,}", value):
-            self.phone = self.real[value] = self.real.get(value) or self.world.phone()
+            self.address = self.real[value] = self.real.get(value) or self.world.phone()
         return self.real.get(value, value)
 
     def learn(self, shown: Frame, got: Frame) -> None:
@@ -134,11 +136,11 @@ class Stage:
     async def _take_code(self, sent: Frame) -> None:
         """Take the code that was sent, once for each verification."""
         if (
-            sent["op"] in {"account.register", "password.forget", "phone.change"}
+            sent["op"] in {"account.register", "password.forget", "phone.change", "email.change"}
             and sent["verification"] not in self.verifications
         ):
             self.verifications.add(sent["verification"])
-            self.names.real[RIGHT_CODE] = await MAILBOX.code(self.names.phone)
+            self.names.real[RIGHT_CODE] = await MAILBOX.code(self.names.address)
 
     async def _wait_for_members(self, creator: str, conversation: str, others: list[str]) -> None:
         """Who takes part in a new conversation hears it from the event ``membership`` on."""

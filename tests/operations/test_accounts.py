@@ -960,6 +960,93 @@ async def test_of_eight_with_the_right_code_at_once_one_moves(people: World, ali
     assert {200: 1, 400: 7} == Counter(answer.status for answer in answers)
 
 
+# An e-mail address
+
+
+async def mailing(worker: Worker, token: str, email: str) -> tuple[UUID, str]:
+    """Ask for a code by which to have an address."""
+    verification = uuid7()
+    answer = await post(worker, token, "email.change", verification=verification, email=email, password=PASSWORD)
+    assert 200 == answer.status, answer.json
+    return verification, await MAILBOX.code(email.lower())
+
+
+async def test_who_has_an_email_address_proves_it(people: World, alice: Person, worker: Worker, db: Sql) -> None:
+    token, email = await people.token(alice.user), f"Ann.{uuid7()}@Example.org"
+    verification, code = await mailing(worker, token, email)
+    fields = {"verification": verification, "code": code}
+
+    answers = [
+        await post(worker, token, "email.verify", verification=verification, code=wrong(code)),
+        await post(worker, await people.token((await somebody(people)).user), "email.verify", **fields),
+        await post(worker, token, "email.verify", **fields),
+        await post(worker, token, "email.verify", **fields),
+    ]
+
+    assert [400, 400, 200, 400] == [answer.status for answer in answers]
+    row = await db.fetchrow("SELECT email, email_verified FROM auth.users WHERE id = $1", alice.user)
+    assert row is not None
+    assert (email.lower(), True) == (row["email"], row["email_verified"])
+
+
+async def test_an_address_that_is_taken_is_answered_the_same_and_not_given(
+    people: World, alice: Person, worker: Worker, db: Sql
+) -> None:
+    bob, token, verification = await somebody(people), await people.token(alice.user), uuid7()
+    email = f"{uuid7()}@example.org"
+    await db.execute("UPDATE auth.users SET email = $2 WHERE id = $1", bob.user, email)
+
+    asked_for = await post(worker, token, "email.change", verification=verification, email=email, password=PASSWORD)
+    too_soon = await post(worker, token, "email.change", verification=uuid7(), email=email, password=PASSWORD)
+
+    assert {"expires_at"} == set(asked_for.json["ok"])
+    assert [] == MAILBOX.notices[email]
+    assert "rate_limited" == too_soon.json["error"]["code"]
+    kept = "SELECT code_digest FROM auth.otp_verifications WHERE id = $1"
+    assert await db.fetchval(kept, verification) is None
+
+
+async def test_an_address_that_somebody_else_takes_meanwhile_is_not_given(
+    people: World, alice: Person, worker: Worker, db: Sql
+) -> None:
+    bob, token, email = await somebody(people), await people.token(alice.user), f"{uuid7()}@example.org"
+    verification, code = await mailing(worker, token, email)
+
+    async with db.transaction():
+        await db.execute("UPDATE auth.users SET email = $2 WHERE id = $1", bob.user, email)
+        moved = asyncio.create_task(post(worker, token, "email.verify", verification=verification, code=code))
+        await until(lambda: db.fetchval("SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"))
+
+    assert "$.code" == (await moved).json["error"]["field"]
+    assert await db.fetchval("SELECT email FROM auth.users WHERE id = $1", alice.user) is None
+
+
+async def test_of_eight_with_the_right_code_at_once_one_has_the_address(
+    people: World, alice: Person, worker: Worker
+) -> None:
+    token = await people.token(alice.user)
+    verification, code = await mailing(worker, token, f"{uuid7()}@example.org")
+
+    answers = await asyncio.gather(
+        *(post(worker, token, "email.verify", verification=verification, code=code) for _ in range(8))
+    )
+
+    assert {200: 1, 400: 7} == Counter(answer.status for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "email", ["ann", "ann@", "@example.org", "ann@example", "a b@example.org", "a@b@c.org", "a@b.c\n"]
+)
+async def test_what_is_no_email_address_is_a_bad_field(
+    email: str, people: World, alice: Person, worker: Worker
+) -> None:
+    answer = await post(
+        worker, await people.token(alice.user), "email.change", verification=uuid7(), email=email, password=PASSWORD
+    )
+
+    assert "$.email" == answer.json["error"]["field"]
+
+
 # What the server needs, and what nobody is told
 
 

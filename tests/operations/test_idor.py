@@ -43,6 +43,7 @@ WITHOUT_IDS = {"session.start", "conversation.list", "account.protect", "token.r
 OWN_IDS = {
     *("account.register", "account.verify", "account.login"),
     *("password.forget", "password.reset", "phone.change", "phone.verify"),
+    *("email.change", "email.verify"),
 }
 """Their ids are chosen by the client and worth nothing without a code: test_accounts.py."""
 
