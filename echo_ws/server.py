@@ -28,7 +28,7 @@ from .connection import Connection
 from .dispatch import Context, Services, answer, explain
 from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
-from .handshake import counted_as
+from .handshake import counted_as, networks
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
@@ -83,6 +83,7 @@ class Server:
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
         self.sessions = Sessions(store, settings, self._connections, loop.time)
+        self._trusted = networks(settings.trusted_networks)
         self._accounts = Accounts(settings, broker, self._limits, loop.time)
         self._services = Services(
             store, self.writer, self.feed, metrics, loop.time, database, self._accounts, asyncio.Semaphore(CATCH_UPS)
@@ -278,7 +279,7 @@ class Server:
         connection.resume_reading()
 
     def _admit(self, session: Session | None, command: Command[Any], address: str) -> None:
-        counted = counted_as(address, self._admission.trusted)
+        counted = counted_as(address, self._trusted)
         admit(session, command, self._limits, self._services.clock(), counted)
 
     async def _authenticate(self, connection: Connection, token: str) -> None:
