@@ -97,8 +97,7 @@ def describe() -> list[Setting]:
 
 def shown(settings: Settings) -> dict[str, str]:
     """Return every value as text, without passwords and keys."""
-    texts = {name: _text(getattr(settings, name)) for name in _FIELDS}
-    return {name: _hide(text) if _is_secret(name) else text for name, text in texts.items()}
+    return {name: _shown(name, _text(getattr(settings, name))) for name in _FIELDS}
 
 
 def encode(settings: Settings) -> bytes:
@@ -172,6 +171,12 @@ def _make(kind: type, text: object) -> object:
     if kind is Path and isinstance(text, str) and (path := Path(text).expanduser()).is_absolute():
         return path
     raise ValueError("expected an absolute path")
+
+
+def _shown(name: str, text: str) -> str:
+    if _meta(_FIELDS[name].type).extra.get("secret") == "whole":
+        return HIDDEN if text else ""
+    return _hide(text) if _is_secret(name) else text
 
 
 def _is_list(name: str) -> bool:

@@ -15,6 +15,7 @@ from echo_ws_protocol.commands import Command
 from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Typing
 from echo_ws_protocol.replies import Reply
 
+from .accounts import Accounts
 from .errors import EchoError, as_echo_error
 from .feed import Feed
 from .hub import Channel, Listener
@@ -39,6 +40,7 @@ class Services:
     clock: Callable[[], float]
     epoch: str
     """The identity of the database."""
+    accounts: Accounts
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
 
@@ -47,16 +49,30 @@ class Services:
 class Context:
     """Who asks, and what a handler may use to answer."""
 
-    session: Session
+    caller: Session | None
+    """None for a command that needs no session."""
     services: Services
+    address: str
+    user_agent: str
     listener: Listener | None = None
     """The connection that asks; none at the HTTP door."""
     is_held: bool = False
     """Whether the connection's events wait for this reply."""
 
     @property
+    def session(self) -> Session:
+        assert self.caller
+        return self.caller
+
+    @property
     def user(self) -> UUID:
         return self.session.user
+
+    @property
+    def accounts(self) -> Accounts:
+        """What accounts are made with, or ``Forbidden`` where there are none."""
+        self.services.accounts.check()
+        return self.services.accounts
 
     @property
     def db(self) -> Store:

@@ -36,6 +36,12 @@ class Unauthenticated(EchoError):
     code = ErrorCode.UNAUTHENTICATED
 
 
+class CodeNeeded(EchoError):
+    """This account asks for a code as well; send the same again with `verification`, then with the `code`."""
+
+    code = ErrorCode.CODE_NEEDED
+
+
 class AlreadyAuthenticated(EchoError):
     """A session was started on this connection before."""
 

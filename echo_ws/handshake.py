@@ -98,6 +98,17 @@ def is_within(address: str, trusted: Networks) -> bool:
     return any(parsed in network for network in trusted)
 
 
+def counted_as(address: str, trusted: Networks) -> str | None:
+    """Return under what limits per address count somebody: of IPv6 a whole network; None for our own proxies."""
+    if is_within(address, trusted):
+        return None
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+
+
 def client_address(peer: str, forwarded: Sequence[str], trusted: Networks) -> str:
     """Return whose request this is: the rightmost address that is no proxy of ours.
 

@@ -11,11 +11,20 @@ Rules of this file:
 """
 
 import math
+from collections.abc import Hashable
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from echo_ws_protocol.commands import Command, ConversationCreate, MessageSend
+from echo_ws_protocol.commands import (
+    AccountProtect,
+    Command,
+    ConversationCreate,
+    EmailChange,
+    MessageSend,
+    PasswordChange,
+    PhoneChange,
+)
 
 from .settings import Settings
 
@@ -27,6 +36,9 @@ GRACE_S = 2.0
 
 STRIKES, STRIKES_S = 3, 10.0
 """Who comes so often within so many seconds without an appointment is cut off."""
+
+GUESSES_PER_MIN = 5
+"""How often a minute a user with a session may try the password, to change something about the account."""
 
 _EARLY_S = 0.05
 _MOST_APPOINTMENTS = 1000
@@ -79,9 +91,16 @@ class Bucket:
             return 0.0
         return self.appoint(now) - now
 
+    def try_s(self, now: float) -> float:
+        """Take one and return 0; or take none, keep no place, and return how long until there is one."""
+        if self.has_one(now):
+            self.take(now)
+            return 0.0
+        return self._full_at - self._room_s - now
+
 
 class Buckets:
-    """A bucket for each user, as long as it is not full.
+    """A bucket for each user, or address, as long as it is not full.
 
     Two generations: who did not come while the younger one grew old has a full bucket, and is forgotten with the older.
     """
@@ -89,14 +108,14 @@ class Buckets:
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._lasts_s = max(rate.span_s, _SHORTEST_S)
-        self._young: dict[UUID, Bucket] = {}
-        self._old: dict[UUID, Bucket] = {}
+        self._young: dict[Hashable, Bucket] = {}
+        self._old: dict[Hashable, Bucket] = {}
         self._since = -math.inf
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def of(self, user: UUID, now: float) -> Bucket:
+    def of(self, user: Hashable, now: float) -> Bucket:
         if now - self._since > self._lasts_s:
             is_forgotten = now - self._since > 2 * self._lasts_s
             self._old, self._young, self._since = {} if is_forgotten else self._young, {}, now
@@ -167,9 +186,20 @@ class Limits:
         self._posts = Buckets(self._commands) if self._commands else None
         sends = rate(settings.sends_per_s, burst=settings.sends_burst)
         creations = rate(settings.creations_per_min, seconds=60)
-        self._by_user: dict[type, Buckets] = {
-            kind: Buckets(each) for kind, each in ((MessageSend, sends), (ConversationCreate, creations)) if each
-        }
+        guesses = rate(GUESSES_PER_MIN, seconds=60)
+        by_user: tuple[tuple[type, Rate | None], ...] = (
+            (MessageSend, sends),
+            (ConversationCreate, creations),
+            (PasswordChange, guesses),
+            (AccountProtect, guesses),
+            (PhoneChange, guesses),
+            (EmailChange, guesses),
+        )
+        self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
+        self._strangers = _buckets(rate(settings.strangers_per_min, seconds=60))
+        self._codes = _buckets(rate(settings.codes_per_h, seconds=3600))
+        all_codes = rate(settings.all_codes_per_h, seconds=3600)
+        self._all_codes = Bucket(all_codes) if all_codes else None
 
     def of_connection(self) -> Allowance:
         return Allowance(Bucket(self._commands) if self._commands else None)
@@ -177,6 +207,22 @@ class Limits:
     def of_posts(self, user: UUID, now: float) -> Allowance:
         """Return what is left for a request by POST: all of a user's count as one connection."""
         return Allowance(None if self._posts is None else self._posts.of(user, now))
+
+    def of_stranger(self, address: str | None, now: float) -> int:
+        """Take one of the commands without a session and return 0, or how many ms to wait; no address, no limit."""
+        return 0 if address is None or self._strangers is None else _ms(self._strangers.of(address, now), now)
+
+    def of_code(self, address: str | None, now: float) -> int:
+        """Take one of the codes of an address and of all, and return 0; or how many ms to wait.
+
+        All come first: no more addresses are remembered than codes are sent.
+        """
+        if self._all_codes and not self._all_codes.has_one(now):
+            return _ms(self._all_codes, now)
+        wait_ms = 0 if address is None or self._codes is None else _ms(self._codes.of(address, now), now)
+        if self._all_codes and not wait_ms:
+            self._all_codes.take(now)
+        return wait_ms
 
     def ask(self, user: UUID, allowance: Allowance, command: type[Command[Any]], now: float) -> Wait | None:
         """Take one of each bucket that the command needs and return None, or take none and return how long to wait."""
@@ -196,3 +242,11 @@ class Limits:
             patience = allowance.patience[kind] = Patience()
         at, is_last = patience.tell(at, now, is_expected=is_expected)
         return Wait(math.ceil((at - now) * 1000), is_last)
+
+
+def _buckets(rate: Rate | None) -> Buckets | None:
+    return Buckets(rate) if rate else None
+
+
+def _ms(bucket: Bucket, now: float) -> int:
+    return math.ceil(1000 * bucket.try_s(now))

@@ -69,14 +69,27 @@ class PasswordThread:
         check(password)
         return await self._run(_HASHER.hash, password)
 
+    async def rehash(self, password_hash: str, password: str) -> str:
+        """Return the hash of a password that was verified; another one if it was made with another cost."""
+        return await self._run(_HASHER.hash, password) if needs_rehash(password_hash) else password_hash
+
     async def verify(self, password_hash: str | None, password: str) -> bool:
         return await self._run(verify, password_hash, password)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be refused now."""
+        return self._waiting > MAX_WAITING
+
+    def warm_up(self) -> None:
+        """Make what a password of nobody is compared with, so that the first one takes no longer than the others."""
+        self._executor.submit(_nobody)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._waiting > MAX_WAITING:
+        if self.is_full:
             raise TooManyPasswords("too many passwords wait to be checked, try again in a few seconds")
         self._waiting += 1
         try:

@@ -15,18 +15,20 @@ from msgspec import Raw
 from echo_ws_db import durability, epoch
 from echo_ws_db.pool import Store, StoreError, connect
 from echo_ws_protocol.codec import JSON, BadFrame, op_of
-from echo_ws_protocol.commands import Command, SessionStart
+from echo_ws_protocol.commands import WITHOUT_SESSION, Command, SessionStart
 from echo_ws_protocol.errors import CloseCode
 from echo_ws_protocol.events import Bye, Hello
 from echo_ws_protocol.replies import Done, Reply
 
 from . import __version__, handlers
+from .accounts import Accounts
 from .admission import Admission
 from .broker import Broker, open_broker
 from .connection import Connection
 from .dispatch import Context, Services, answer, explain
 from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
+from .handshake import counted_as, networks
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
@@ -81,6 +83,8 @@ class Server:
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
         self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed)
+        self._trusted = networks(settings.trusted_networks)
+        self._accounts = Accounts(settings, broker, self._limits, loop.time)
         self._services = Services(
             store,
             self.writer,
@@ -89,6 +93,7 @@ class Server:
             metrics,
             loop.time,
             database,
+            self._accounts,
             asyncio.Semaphore(CATCH_UPS),
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,6 +206,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._accounts.close()
         await self.writer.close()
         await self.feed.close()
         await asyncio.gather(self.store.close(), self._lanes.close())
@@ -216,7 +222,7 @@ class Server:
     def received(self, connection: Connection, payload: bytes) -> None:
         try:
             command = connection.codec.decode_command(payload)
-            admit(connection.session, command, self._limits, self._services.clock())
+            self._admit(connection.session, command, connection.address)
         except BadFrame as bad:
             self.metrics.command("none", bad.failure.code, 0)
             connection.reject(Reply(bad.id, error=bad.failure))
@@ -256,7 +262,8 @@ class Server:
         session = connection.session
         if session is None:
             connection.pause_reading()
-            self._spawn(self._start_session(connection, command))
+            begin = self._start_session if isinstance(command, SessionStart) else self._serve_stranger
+            self._spawn(begin(connection, command))
             return
         session.in_flight += 1
         if session.in_flight >= self.settings.max_in_flight:
@@ -264,7 +271,7 @@ class Server:
         self._spawn(self._run(connection, session, command))
 
     async def _run(self, connection: Connection, session: Session, command: Command[Any]) -> None:
-        context = Context(session, self._services, connection)
+        context = Context(session, self._services, connection.address, connection.user_agent, connection)
         try:
             connection.send(await answer(context, command, connection.codec))
         finally:
@@ -272,6 +279,16 @@ class Server:
                 connection.release()
             session.in_flight -= 1
             connection.resume_reading()
+
+    async def _serve_stranger(self, connection: Connection, command: Command[Any]) -> None:
+        """Run a command that needs no session, while nothing more is read from the connection."""
+        context = Context(None, self._services, connection.address, connection.user_agent)
+        connection.send(await answer(context, command, connection.codec))
+        connection.resume_reading()
+
+    def _admit(self, session: Session | None, command: Command[Any], address: str) -> None:
+        counted = counted_as(address, self._trusted)
+        admit(session, command, self._limits, self._services.clock(), counted)
 
     async def _authenticate(self, connection: Connection, token: str) -> None:
         """Begin the session of a connection that brought its token in the handshake."""
@@ -335,23 +352,24 @@ class Server:
 
     # -- the service of HTTP
 
-    async def run_command(self, payload: bytes, token: str, address: str, user_agent: str) -> Reply:
-        """Run a command that came by POST, for the session of ``token``."""
+    async def run_command(self, payload: bytes, token: str | None, address: str, user_agent: str) -> Reply:
+        """Run a command that came by POST, for the session of ``token`` if it needs one."""
         try:
             command = JSON.decode_command(payload)
         except BadFrame as bad:
             self.metrics.command("none", bad.failure.code, 0)
             return Reply(bad.id, error=bad.failure)
         try:
-            session = await self.sessions.open(token, address, user_agent)
-            now = self._services.clock()
-            session.allowance = self._limits.of_posts(session.user, now)
-            admit(session, command, self._limits, now)
+            session = None
+            if type(command) not in WITHOUT_SESSION:
+                session = await self.sessions.open(token or "", address, user_agent)
+                session.allowance = self._limits.of_posts(session.user, self._services.clock())
+            self._admit(session, command, address)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
             failed = explain(error, op_of(command), self.metrics)
             self.metrics.command(op_of(command), failed.code, 0)
             return Reply(command.id, error=failed.failure())
-        return await answer(Context(session, self._services), command, JSON)
+        return await answer(Context(session, self._services, address, user_agent), command, JSON)
 
     async def health(self) -> dict[str, object]:
         """Return the state of everything that this worker leans on."""

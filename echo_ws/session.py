@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from echo_ws_protocol.commands import Command, SessionStart, TypingSet
+from echo_ws_protocol.commands import WITHOUT_SESSION, Command, SessionStart, TypingSet
 
 from .errors import AlreadyAuthenticated, RateLimited, Unauthenticated
 from .limits import Allowance, Limits
@@ -85,14 +85,22 @@ class Session:
         return True
 
 
-def admit(session: Session | None, command: Command[object], limits: Limits, now: float) -> None:
-    """Return if ``command`` may run on a connection with this session, or raise what to answer."""
+def admit(
+    session: Session | None, command: Command[object], limits: Limits, now: float, address: str | None = None
+) -> None:
+    """Return if ``command`` may run on a connection with this session, or raise what to answer.
+
+    ``address`` is what commands that need no session are counted under; None: they are not.
+    """
+    needs_session = type(command) not in WITHOUT_SESSION
     if isinstance(command, SessionStart):
         if session is not None:
             raise AlreadyAuthenticated
-    elif session is None:
+    elif session is None and needs_session:
         raise Unauthenticated("start a session first: session.start, or an Authorization header")
-    else:
+    elif not needs_session and (wait_ms := limits.of_stranger(address, now)):
+        raise RateLimited(retry_after_ms=wait_ms)
+    elif session is not None:
         allowance = session.allowance = session.allowance or limits.of_connection()
         if wait := limits.ask(session.user, allowance, type(command), now):
             raise RateLimited(retry_after_ms=wait.ms, is_last=wait.is_last)

@@ -146,7 +146,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds, Meta(description="Seconds between two writes of a session's last activity, at least.")
     ] = 60
     cleanup_s: Annotated[
-        Seconds, Meta(description="Seconds between deletions of expired sessions, on each worker.")
+        Seconds,
+        Meta(description="Seconds between deletions of expired sessions, codes and refresh tokens, on each worker."),
     ] = 3600
     cut_off_s: Annotated[
         float,
@@ -174,6 +175,61 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = field(default_factory=dict)
     jwt_issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = "echo_ws"
+    refresh_days: Annotated[int, Meta(ge=1, le=3650, description="Days that a refresh token waits to be used.")] = 60
+    secret_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=32,
+                description="Key for codes and refresh tokens, the same on all servers. Without one nobody can "
+                "register or log in; the embedded database has one in its folder.",
+                extra={"expected": "32 random characters or more", "secret": "whole"},
+            ),
+        ]
+        | None
+    ) = None
+    sender: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="What sends codes: `console` (stderr, for development), `webhook`, or a plug-in's name. "
+                "Without one, none are sent; with the embedded database, `console`.",
+            ),
+        ]
+        | None
+    ) = None
+    webhook_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^https?://[^\s]+\Z",
+                description="Where the sender `webhook` posts codes to.",
+                extra={"expected": "a URL such as https://sms.example.org/send", "secret": "whole"},
+            ),
+        ]
+        | None
+    ) = None
+    webhook_secret: (
+        Annotated[
+            str,
+            Meta(
+                min_length=32,
+                description="Key by which the sender `webhook` signs.",
+                extra={"expected": "32 random characters or more", "secret": "whole"},
+            ),
+        ]
+        | None
+    ) = None
+    send_deadline_s: Annotated[Seconds, Meta(description="Seconds for which sending a code is tried.")] = 30
+    strangers_per_min: Annotated[
+        Limit,
+        Meta(description="Commands a minute without a session from one address, per worker: logins … 0: no limit."),
+    ] = 60
+    codes_per_h: Annotated[
+        Limit, Meta(description="Codes an hour that one address asks for, per worker. 0: no limit.")
+    ] = 20
+    all_codes_per_h: Annotated[Limit, Meta(description="Codes an hour in total, per worker. 0: no limit.")] = 1000
     session_days: Annotated[int, Meta(ge=1, le=3650, description="Days that a new session lasts.")] = 30
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")

@@ -60,6 +60,10 @@ class AccessTokens:
         self._keys = {key_id: (key.alg, _prepared(key_id, key)) for key_id, key in keys.items()}
         self._issuer = issuer
 
+    @property
+    def can_sign(self) -> bool:
+        return any(_can_sign(key) for _, key in self._keys.values())
+
     def sign(self, session: UUID, user: UUID, now: datetime) -> str:
         """Return a token that is good for ten minutes from ``now``."""
         key_id = next((key_id for key_id, (_, key) in self._keys.items() if _can_sign(key)), None)

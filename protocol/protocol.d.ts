@@ -26,6 +26,30 @@ export type Name = string;
 /** Printable ASCII. */
 export type Token = string;
 
+/** A phone number with country code: `+49 151 23456789`. */
+export type Phone = string;
+
+/** An e-mail address in ASCII; kept in lower case. */
+export type Email = string;
+
+/** The six digits that were sent. */
+export type Code = string;
+
+/** Compared exactly as it is, with all its spaces. */
+export type Password = string;
+
+/** 8 to 128 characters. */
+export type NewPassword = string;
+
+/** 1 to 100 characters, no control characters. */
+export type DisplayName = string;
+
+/** Made once by the app and kept, a UUID for instance: 8 to 64 letters, digits and `.` `_` `:` `-`. */
+export type DeviceId = string;
+
+/** `ios`, `android`, `web` … */
+export type Platform = string;
+
 /** One emoji of at most 10 code points. */
 export type Emoji = string;
 
@@ -58,6 +82,8 @@ export type ErrorCode =
   | "wrong_frame"
   /** Start a session first, or the token is not (or no longer) good. */
   | "unauthenticated"
+  /** The password is right, and the account asks for a code as well: send the same again with it. */
+  | "code_needed"
   /** A session was started on this connection before. */
   | "already_authenticated"
   /** It does not exist, or you may not see it. */
@@ -123,6 +149,160 @@ export type CloseCode =
 export interface SessionStart {
   op: "session.start";
   token: Token;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code by which to register a phone number. A number that is taken is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface AccountRegister {
+  op: "account.register";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  phone: Phone;
+  id?: RequestId;
+}
+
+/**
+ * Make the account, by the code that was sent.
+ * A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
+ */
+export interface AccountVerify {
+  op: "account.verify";
+  verification: Uuid;
+  code: Code;
+  password: NewPassword;
+  /** What others see. */
+  name: DisplayName;
+  id?: RequestId;
+}
+
+/**
+ * Open a session on a device by phone number and password.
+ * Repeating it ends the session that the device had, and opens another.
+ */
+export interface AccountLogin {
+  op: "account.login";
+  phone: Phone;
+  password: Password;
+  device: DeviceId;
+  platform: Platform;
+  device_name?: DisplayName;
+  /** About the device: `os`, `os_version`, `browser`, `device_model`, `app_version` … */
+  metadata?: Record<string, DisplayName>;
+  /** The device's last session or refresh token: with it, failures of strangers do not keep you waiting. */
+  known?: Token;
+  /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
+  verification?: Uuid;
+  /** The code that was sent. */
+  code?: Code;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code at each login, or no longer.
+ * Repeating it changes nothing.
+ */
+export interface AccountProtect {
+  op: "account.protect";
+  password: Password;
+  on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Get new tokens for a refresh token. The session stays the same; its old session token is no longer good.
+ * Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
+ */
+export interface TokenRefresh {
+  op: "token.refresh";
+  refresh_token: Token;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code by which to set a password anew. A number that nobody has is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface PasswordForget {
+  op: "password.forget";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  phone: Phone;
+  id?: RequestId;
+}
+
+/**
+ * Set a password by the code that was sent. All sessions end.
+ * A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
+ */
+export interface PasswordReset {
+  op: "password.reset";
+  verification: Uuid;
+  code: Code;
+  password: NewPassword;
+  id?: RequestId;
+}
+
+/**
+ * Set another password. All your other sessions end.
+ * If the answer was lost, log in with the new one: it works if this did.
+ */
+export interface PasswordChange {
+  op: "password.change";
+  /** The one that you have. */
+  password: Password;
+  new_password: NewPassword;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code by which to get another phone number. It goes there; a number that is taken is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface PhoneChange {
+  op: "phone.change";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  /** The new number. */
+  phone: Phone;
+  password: Password;
+  id?: RequestId;
+}
+
+/**
+ * Get the number, by the code that was sent. All your other sessions end, and the old number is told.
+ * A code is good once, for five minutes and five tries.
+ */
+export interface PhoneVerify {
+  op: "phone.verify";
+  verification: Uuid;
+  code: Code;
+  id?: RequestId;
+}
+
+/**
+ * Ask for a code by which to have an e-mail address in your account. One that is taken is answered the same.
+ * Repeating it with the same `verification` sends nothing.
+ */
+export interface EmailChange {
+  op: "email.change";
+  /** A UUID of your choice, to be kept until the code is there. */
+  verification: Uuid;
+  email: Email;
+  password: Password;
+  id?: RequestId;
+}
+
+/**
+ * Have the e-mail address, by the code that was sent.
+ * A code is good once, for five minutes and five tries.
+ */
+export interface EmailVerify {
+  op: "email.verify";
+  verification: Uuid;
+  code: Code;
   id?: RequestId;
 }
 
@@ -450,6 +630,31 @@ export interface HistoryPage {
   more: boolean;
 }
 
+/** A code is on its way, if there is anybody to get one: the answer is the same for every number. */
+export interface CodeSent {
+  expires_at: Timestamp;
+}
+
+/** The account is there; log in next. */
+export interface AccountCreated {
+  user: Uuid;
+}
+
+/** The tokens of a device's session. What it had before is no longer good. */
+export interface LoggedIn {
+  user: Uuid;
+  session: Uuid;
+  /** The session token, for `session.start` or the header. */
+  token: string;
+  /** When the session ends, unless it is refreshed. */
+  expires_at: Timestamp;
+  /** Good once, for `token.refresh`. */
+  refresh_token: string;
+  /** Where the server signs them: a token for the header that is good for minutes. */
+  access_token?: string;
+  access_expires_at?: Timestamp;
+}
+
 /** The connection is authenticated: the first event on it. */
 export interface Hello {
   op: "hello";
@@ -567,6 +772,18 @@ export interface Bye {
 /** Every command by its `op`. */
 export interface Commands {
   "session.start": SessionStart;
+  "account.register": AccountRegister;
+  "account.verify": AccountVerify;
+  "account.login": AccountLogin;
+  "account.protect": AccountProtect;
+  "token.refresh": TokenRefresh;
+  "password.forget": PasswordForget;
+  "password.reset": PasswordReset;
+  "password.change": PasswordChange;
+  "phone.change": PhoneChange;
+  "phone.verify": PhoneVerify;
+  "email.change": EmailChange;
+  "email.verify": EmailVerify;
   "session.resume": SessionResume;
   "session.refresh": SessionRefresh;
   "session.list": SessionList;
@@ -587,6 +804,18 @@ export interface Commands {
 /** What the `ok` of each command holds. */
 export interface Results {
   "session.start": Done;
+  "account.register": CodeSent;
+  "account.verify": AccountCreated;
+  "account.login": LoggedIn;
+  "account.protect": Done;
+  "token.refresh": LoggedIn;
+  "password.forget": CodeSent;
+  "password.reset": Done;
+  "password.change": Done;
+  "phone.change": CodeSent;
+  "phone.verify": Done;
+  "email.change": CodeSent;
+  "email.verify": Done;
   "session.resume": Resumed;
   "session.refresh": SessionRefreshed;
   "session.list": SessionPage;

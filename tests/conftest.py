@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.support.services", "tests.support.world"]
+pytest_plugins = ["tests.support.services", "tests.support.world", "tests.support.logged"]

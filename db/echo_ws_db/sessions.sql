@@ -55,20 +55,11 @@ SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 
 FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
 
 -- name: revoke_own(owner, session, spared) -> UUID
--- End one session of a user, or all but the spared one, and the refresh tokens of devices that have none left.
--- Returns those that were there.
-WITH ended AS (
-    DELETE FROM auth.sessions
-    WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
-    RETURNING id, device_id
-), spent AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    WHERE t.user_id = $1 AND t.revoked IS NOT TRUE AND t.device_id IN (SELECT device_id FROM ended)
-      AND NOT EXISTS (
-          SELECT FROM auth.sessions s
-          WHERE s.user_id = $1 AND s.device_id = t.device_id AND s.id NOT IN (SELECT id FROM ended))
-)
-SELECT id FROM ended
+-- End one session of a user, or all but the spared one; returns those that were there. A trigger ends the refresh tokens
+-- of their devices.
+DELETE FROM auth.sessions
+WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
+RETURNING id
 
 -- name: revoke(sessions) -> UUID
 -- End these sessions; returns those that were there.

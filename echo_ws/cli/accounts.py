@@ -1,16 +1,15 @@
 import asyncio
-import re
 import sys
 from uuid import UUID, uuid4
 
 import click
 import msgspec
-import phonenumbers
 
 from echo_ws import passwords, tokens
 from echo_ws.broker.redis import RedisUnavailable, publish_once
 from echo_ws.config import Settings
 from echo_ws.demo import DemoUser, create_demo_users
+from echo_ws.phones import BadPhone, e164
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import sessions, users
 from echo_ws_db.pool import Failed, Store
@@ -19,7 +18,6 @@ from .database import located, with_store
 from .options import Stop, configured
 
 FOREIGN_KEY_VIOLATION = "23503"
-_WRITTEN = re.compile(r"\+[0-9 ().-]+")
 LONGEST_NAME = 100
 
 
@@ -138,14 +136,11 @@ def demo_users(settings: Settings, count: int) -> None:
 
 
 def _e164(phone: str) -> str:
-    try:  # the library would also take letters, other scripts' digits and what stands behind a number
-        number = phonenumbers.parse(phone, None) if _WRITTEN.fullmatch(phone) else None
-    except phonenumbers.NumberParseException:
-        number = None
-    if number is None or not phonenumbers.is_possible_number(number):
+    try:
+        return e164(phone)
+    except BadPhone:
         shown = phone if phone.isprintable() else ascii(phone)
-        raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789") from None
 
 
 def _ask_password() -> str:

@@ -16,6 +16,7 @@ from echo_ws import logs
 from echo_ws.config import Settings, load
 from echo_ws.demo import DemoUser, keep_demo_users, users_file
 from echo_ws.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
+from echo_ws.embedded.key import secret_key
 from echo_ws.embedded.server import EmbeddedServer
 from echo_ws.port import reserve
 from echo_ws.progress import phase
@@ -60,6 +61,8 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     if settings.redis_url not in (None, "memory:"):
         asyncio.run(_check_redis(str(settings.redis_url)))
     settings, servers = _with_servers(settings, stack)
+    if is_embedded:
+        settings = _with_accounts(settings)
     asyncio.run(_check_database(str(settings.database_url), is_embedded=is_embedded))
     people = asyncio.run(keep_demo_users(settings, DEMO_USERS)) if is_embedded else []
     asyncio.run(_supervise(settings, people, servers))
@@ -77,6 +80,15 @@ def _with_servers(settings: Settings, stack: ExitStack) -> tuple[Settings, list[
             servers.append(stack.enter_context(EmbeddedRedis(settings.data_dir)))
         settings = replace(settings, redis_url=servers[-1].url)
     return settings, servers
+
+
+def _with_accounts(settings: Settings) -> Settings:
+    """Let people register and log in without another setting: this is one machine, or a developer's."""
+    return replace(
+        settings,
+        secret_key=settings.secret_key or secret_key(settings.data_dir),
+        sender=settings.sender or "console",
+    )
 
 
 async def _check_redis(url: str) -> None:

@@ -1,5 +1,29 @@
 """One short coroutine a command. Importing this package registers them all."""
 
-from . import conversations, messages, reactions, receipts, sessions, typing
+from . import (
+    accounts,
+    conversations,
+    emails,
+    messages,
+    passwords,
+    phones,
+    reactions,
+    receipts,
+    sessions,
+    tokens,
+    typing,
+)
 
-__all__ = ["conversations", "messages", "reactions", "receipts", "sessions", "typing"]
+__all__ = [
+    "accounts",
+    "conversations",
+    "emails",
+    "messages",
+    "passwords",
+    "phones",
+    "reactions",
+    "receipts",
+    "sessions",
+    "tokens",
+    "typing",
+]

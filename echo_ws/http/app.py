@@ -14,13 +14,18 @@ from starlette.routing import Route
 
 from echo_ws.handshake import plain_agent
 from echo_ws.metrics import CONTENT_TYPE, Metrics
+from echo_ws_protocol.codec import op_of
+from echo_ws_protocol.commands import WITHOUT_SESSION
 from echo_ws_protocol.errors import HTTP_STATUS, ErrorCode
 from echo_ws_protocol.replies import Failure, Reply
 from echo_ws_protocol.types import Outcome
 
 Health: TypeAlias = Callable[[], Awaitable[Mapping[str, object]]]
-RunCommand: TypeAlias = Callable[[bytes, str, str, str], Awaitable[Reply]]
+RunCommand: TypeAlias = Callable[[bytes, str | None, str, str], Awaitable[Reply]]
 """Called with a command's frame as JSON, the bearer token, the client's address and user agent."""
+
+OPEN = frozenset(op_of(command) for command in WITHOUT_SESSION)
+"""What is asked without a token, and where none counts."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -46,8 +51,10 @@ def app(
 
     async def command(request: Request) -> Response:
         try:
-            token = _token(request)
-            frame = _frame(request.path_params["op"], await _body(request, max_body_bytes))
+            op = request.path_params["op"]
+            _refuse_query(request)
+            token = None if op in OPEN else _token(request)
+            frame = _frame(op, await _body(request, max_body_bytes))
         except _Refused as refused:
             return _json(Reply(0, error=refused.failure), refused.status, refused.headers)
         address = request.client.host if request.client else ""
@@ -83,13 +90,16 @@ class _Refused(Exception):
         self.headers = headers or {}
 
 
-def _token(request: Request) -> str:
+def _refuse_query(request: Request) -> None:
     if request.url.query:  # a token in a URL ends up in logs and histories
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
             ErrorCode.BAD_FIELD,
             "a command takes no query string; send the token as `Authorization: Bearer`",
         )
+
+
+def _token(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise _Refused(

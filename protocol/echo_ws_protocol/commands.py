@@ -4,16 +4,19 @@
 what repeating it does.
 """
 
-from typing import Annotated, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
 from .replies import (
+    AccountCreated,
+    CodeSent,
     ConversationCreated,
     ConversationDetails,
     ConversationPage,
     Done,
     HistoryPage,
+    LoggedIn,
     MessageSent,
     Resumed,
     SessionPage,
@@ -22,12 +25,20 @@ from .replies import (
     Watermarks,
 )
 from .types import (
+    Code,
     Content,
     ConversationId,
     ConversationType,
+    DeviceId,
+    DisplayName,
+    Email,
     Emoji,
     MessageId,
     Name,
+    NewPassword,
+    Password,
+    Phone,
+    Platform,
     RequestId,
     Rev,
     Seq,
@@ -37,6 +48,7 @@ from .types import (
     Token,
     TypingKind,
     UserId,
+    VerificationId,
 )
 
 R_co = TypeVar("R_co", covariant=True)
@@ -57,6 +69,150 @@ class SessionStart(Command[Done], frozen=True, tag="session.start"):
     """
 
     token: Token
+
+
+class AccountRegister(Command[CodeSent], frozen=True, tag="account.register"):
+    """Ask for a code by which to register a phone number. A number that is taken is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    phone: Phone
+
+
+class AccountVerify(Command[AccountCreated], frozen=True, tag="account.verify"):
+    """Make the account, by the code that was sent.
+
+    A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
+    """
+
+    verification: VerificationId
+    code: Code
+    password: NewPassword
+    name: DisplayName
+    """What others see."""
+
+
+class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
+    """Open a session on a device by phone number and password.
+
+    Repeating it ends the session that the device had, and opens another.
+    """
+
+    phone: Phone
+    password: Password
+    device: DeviceId
+    platform: Platform
+    device_name: DisplayName | None = None
+    metadata: Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)] = field(
+        default_factory=dict
+    )
+    """About the device: ``os``, ``os_version``, ``browser``, ``device_model``, ``app_version`` …"""
+    known: Token | None = None
+    """The device's last session or refresh token: with it, failures of strangers do not keep you waiting."""
+    verification: VerificationId | None = None
+    """Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again."""
+    code: Code | None = None
+    """The code that was sent."""
+
+
+class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
+    """Ask for a code at each login, or no longer.
+
+    Repeating it changes nothing.
+    """
+
+    password: Password
+    on: bool = True
+
+
+class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):
+    """Get new tokens for a refresh token. The session stays the same; its old session token is no longer good.
+
+    Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
+    """
+
+    refresh_token: Token
+
+
+class PasswordForget(Command[CodeSent], frozen=True, tag="password.forget"):
+    """Ask for a code by which to set a password anew. A number that nobody has is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    phone: Phone
+
+
+class PasswordReset(Command[Done], frozen=True, tag="password.reset"):
+    """Set a password by the code that was sent. All sessions end.
+
+    A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
+    """
+
+    verification: VerificationId
+    code: Code
+    password: NewPassword
+
+
+class PasswordChange(Command[Done], frozen=True, tag="password.change"):
+    """Set another password. All your other sessions end.
+
+    If the answer was lost, log in with the new one: it works if this did.
+    """
+
+    password: Password
+    """The one that you have."""
+    new_password: NewPassword
+
+
+class PhoneChange(Command[CodeSent], frozen=True, tag="phone.change"):
+    """Ask for a code by which to get another phone number. It goes there; a number that is taken is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    phone: Phone
+    """The new number."""
+    password: Password
+
+
+class PhoneVerify(Command[Done], frozen=True, tag="phone.verify"):
+    """Get the number, by the code that was sent. All your other sessions end, and the old number is told.
+
+    A code is good once, for five minutes and five tries.
+    """
+
+    verification: VerificationId
+    code: Code
+
+
+class EmailChange(Command[CodeSent], frozen=True, tag="email.change"):
+    """Ask for a code by which to have an e-mail address in your account. One that is taken is answered the same.
+
+    Repeating it with the same ``verification`` sends nothing.
+    """
+
+    verification: VerificationId
+    """A UUID of your choice, to be kept until the code is there."""
+    email: Email
+    password: Password
+
+
+class EmailVerify(Command[Done], frozen=True, tag="email.verify"):
+    """Have the e-mail address, by the code that was sent.
+
+    A code is good once, for five minutes and five tries.
+    """
+
+    verification: VerificationId
+    code: Code
 
 
 class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
@@ -223,6 +379,12 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
 
     conversation: ConversationId
     kind: TypingKind = "text"
+
+
+WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(
+    {AccountRegister, AccountVerify, AccountLogin, TokenRefresh, PasswordForget, PasswordReset}
+)
+"""Commands for those who have no session yet, or no longer; no token counts with them."""
 
 
 def result_of(command: type[Command[R_co]]) -> type[R_co]:

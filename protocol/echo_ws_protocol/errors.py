@@ -18,6 +18,8 @@ class ErrorCode(StrEnum):
     """Text on a msgpack connection or binary on a json one."""
     UNAUTHENTICATED = "unauthenticated"
     """Start a session first, or the token is not (or no longer) good."""
+    CODE_NEEDED = "code_needed"
+    """The password is right, and the account asks for a code as well: send the same again with it."""
     ALREADY_AUTHENTICATED = "already_authenticated"
     """A session was started on this connection before."""
     NOT_FOUND = "not_found"
@@ -52,6 +54,7 @@ HTTP_STATUS = {
     ErrorCode.UNKNOWN_OP: 404,
     ErrorCode.WRONG_FRAME: 400,
     ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.CODE_NEEDED: 401,
     ErrorCode.ALREADY_AUTHENTICATED: 409,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.FORBIDDEN: 403,

@@ -188,3 +188,31 @@ class HistoryPage(Struct, frozen=True):
     messages: list[Message]
     more: bool
     """Whether there are more in the direction asked."""
+
+
+class CodeSent(Struct, frozen=True):
+    """A code is on its way, if there is anybody to get one: the answer is the same for every number."""
+
+    expires_at: Timestamp
+
+
+class AccountCreated(Struct, frozen=True):
+    """The account is there; log in next."""
+
+    user: UserId
+
+
+class LoggedIn(Struct, frozen=True, omit_defaults=True):
+    """The tokens of a device's session. What it had before is no longer good."""
+
+    user: UserId
+    session: SessionId
+    token: str
+    """The session token, for ``session.start`` or the header."""
+    expires_at: Timestamp
+    """When the session ends, unless it is refreshed."""
+    refresh_token: str
+    """Good once, for ``token.refresh``."""
+    access_token: str | None = None
+    """Where the server signs them: a token for the header that is good for minutes."""
+    access_expires_at: Timestamp | None = None

@@ -10,6 +10,7 @@ UserId: TypeAlias = UUID
 SessionId: TypeAlias = UUID
 ConversationId: TypeAlias = UUID
 MessageId: TypeAlias = UUID
+VerificationId: TypeAlias = UUID
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
@@ -41,6 +42,48 @@ Name: TypeAlias = Annotated[
 ]
 Token: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=2048, pattern=r"^[!-~]*\Z", description="Printable ASCII.")
+]
+Phone: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=32,
+        pattern=r"^\+[0-9 ().-]+\Z",
+        description="A phone number with country code: `+49 151 23456789`.",
+    ),
+]
+Email: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[!-?A-~]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+\Z",
+        description="An e-mail address in ASCII; kept in lower case.",
+    ),
+]
+Code: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z", description="The six digits that were sent.")]
+Password: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=128, description="Compared exactly as it is, with all its spaces.")
+]
+NewPassword: TypeAlias = Annotated[str, Meta(min_length=8, max_length=128, description="8 to 128 characters.")]
+DisplayName: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        description="1 to 100 characters, no control characters.",
+    ),
+]
+DeviceId: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._:-]*\Z",
+        description="Made once by the app and kept, a UUID for instance: 8 to 64 letters, digits and `.` `_` `:` `-`.",
+    ),
+]
+Platform: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9_-]*\Z", description="`ios`, `android`, `web` …")
 ]
 _PICTOGRAPH = (  # Extended_Pictographic of Unicode, each in text or emoji form or with a skin tone
     r"(?:[\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2\u25aa\u25ab"

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from echo_ws_protocol.codec import COMMANDS
+from echo_ws_protocol.commands import WITHOUT_SESSION
 from echo_ws_protocol.errors import HTTP_STATUS
 
 from .contract import document
@@ -47,6 +48,7 @@ def _operation(op: str, example: Example, responses: dict[str, Any]) -> dict[str
         "tags": [op.partition(".")[0]],
         "summary": summary,
         "description": "\n\n".join(rest),
+        **({"security": []} if command in WITHOUT_SESSION else {}),
         "requestBody": {"required": True, "content": _json(command.__name__, body)},
         "responses": {
             "200": {"description": "Done.", "content": _json(reply_name(op), reply)},

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from echo_ws_protocol.types import Emoji
+from echo_ws_protocol.types import Code, DeviceId, Email, Emoji, Phone, Platform
 
 EMOJIS = ["👍", "❤️", "👩‍👩‍👧‍👦", "👩🏻‍❤️‍💋‍👨🏻", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🫱🏻‍🫲🏿", "🇩🇪", "1️⃣", "🏳️‍🌈"]
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
@@ -24,6 +24,16 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     Any: st.one_of(st.integers(0, 9), st.text(max_size=3), st.booleans()),
 }
 
+EXACT: dict[Any, st.SearchStrategy[Any]] = {
+    Emoji: st.sampled_from(EMOJIS),
+    Code: st.from_regex(r"[0-9]{6}", fullmatch=True),
+    DeviceId: st.from_regex(r"[A-Za-z0-9._:-]{8,64}", fullmatch=True),
+    Platform: st.from_regex(r"[a-z0-9_-]{1,50}", fullmatch=True),
+    Email: st.from_regex(r"[!-?A-~]{1,20}@[0-9A-Za-z-]{1,9}\.[a-z]{2,4}", fullmatch=True),
+    Phone: st.from_regex(r"\+[0-9 ().-]{1,20}", fullmatch=True),
+}
+"""What a random text hardly ever is."""
+
 
 @cache
 def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
@@ -34,8 +44,8 @@ def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
-    if annotation == Emoji:
-        return st.sampled_from(EMOJIS)
+    if annotation in EXACT:
+        return EXACT[annotation]
     if annotation in PLAIN:
         return PLAIN[annotation]
     if (origin := get_origin(annotation)) is not None:
@@ -66,4 +76,6 @@ def _limited(base: Any, meta: Meta) -> st.SearchStrategy[Any]:
     if meta.pattern is None:
         return texts
     pattern = re.compile(meta.pattern)
-    return st.one_of(texts, st.text(st.characters(codec="ascii"), min_size=1, max_size=20)).filter(pattern.search)
+    return st.one_of(texts, st.text(st.characters(codec="ascii"), min_size=meta.min_length or 1, max_size=20)).filter(
+        pattern.search
+    )

@@ -40,8 +40,7 @@ ROWS = {
 }
 WAITING = {
     "B17": "media, forwarding, threads and blocks have no commands yet",
-    "B27": "there is no login and no upload yet, so neither file names nor pictures",
-    "B30": "numbers come from the command line only",
+    "B27": "there is no upload yet, so neither file names nor pictures",
 }
 """Parts of rows whose feature does not exist yet. Whoever brings it, brings the case."""
 

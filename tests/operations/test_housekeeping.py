@@ -17,3 +17,27 @@ async def test_expired_sessions_are_deleted_and_good_ones_are_not(world: World) 
         return [good] == [row.id for row in await sessions.of_user(world.store, user)]
 
     assert await until(is_only_the_good_one_left)
+
+
+async def test_codes_and_refresh_tokens_that_count_no_more_are_deleted(world: World) -> None:
+    user = await world.user()
+    await world.store.execute(
+        "INSERT INTO auth.otp_verifications (phone, otp_code, purpose, expires_at)"
+        " SELECT '+4915123456789', '!', 'login', now() - days * interval '1 day' FROM unnest(ARRAY[0, 1, 3]) days"
+    )
+    await world.store.execute(
+        "INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at)"
+        " SELECT $1, days, 'phone', now() + days * interval '1 day' FROM unnest(ARRAY[-1, 1]) days",
+        user,
+    )
+
+    await world.worker(cleanup_s=0.02, revalidate_s=0.02)
+
+    async def are_only_the_good_ones_left() -> bool:
+        left = [
+            await world.store.fetchval(f"SELECT count(*) FROM auth.{table}")
+            for table in ("otp_verifications", "refresh_tokens")
+        ]
+        return left == [2, 1]
+
+    assert await until(are_only_the_good_ones_left)

@@ -34,10 +34,10 @@ class Site:
 
     def begin(self) -> None:
         self.reply = Reply(7, ok=Raw(b'{"seq":1}'))
-        self.asked: list[tuple[bytes, str, str, str]] = []
+        self.asked: list[tuple[bytes, str | None, str, str]] = []
         self.is_ready = True
 
-    async def run_command(self, frame: bytes, token: str, address: str, user_agent: str) -> Reply:
+    async def run_command(self, frame: bytes, token: str | None, address: str, user_agent: str) -> Reply:
         self.asked.append((frame, token, address, user_agent))
         return self.reply
 

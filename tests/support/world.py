@@ -6,9 +6,11 @@ conversations of theirs. A test that restarts, removes or counts things makes a 
 
 import itertools
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +35,12 @@ from .waiting import until
 UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "creations_per_min": 0, "handshakes_per_s": 0}
 """What lets tests do in a second what people do in an hour."""
 
+KEY = "the secret key of the servers in tests"
+ACCOUNTS = {"secret_key": KEY, "sender": "mailbox", "strangers_per_min": 0, "codes_per_h": 0, "all_codes_per_h": 0}
+
 _phones = itertools.count(4915550000000)
+sys.path.append(str(Path(__file__).with_name("plugin")))  # an installed package: the sender `mailbox`
+
 _servers: dict[str, Server] = {}
 """Those that run, or ran, by their URLs."""
 
@@ -60,7 +67,7 @@ class World:
     async def worker(self, **settings: Any) -> Worker:
         """Start a worker, without limits if none are given; it is drained at the end of the test."""
         urls = {"database_url": self.database_url, "redis_url": self.redis_url}
-        chosen = {**urls, "drain_s": 0.2, **UNLIMITED, **settings}
+        chosen = {**urls, "drain_s": 0.2, **UNLIMITED, **ACCOUNTS, **settings}
         sock = socket.create_server(("127.0.0.1", 0), backlog=128)
         sock.setblocking(False)
         server = await Server.start(Settings(**chosen), sock, Metrics())
@@ -69,8 +76,12 @@ class World:
         _servers[worker.url] = server
         return worker
 
+    def phone(self) -> str:
+        """Return a phone number that nobody has."""
+        return f"+{next(_phones)}"
+
     async def user(self, name: str = "somebody") -> UUID:
-        user = await users.add(self.store, f"+{next(_phones)}", name)
+        user = await users.add(self.store, self.phone(), name)
         assert user
         return user
 

@@ -176,3 +176,17 @@ def test_the_description_of_a_quantity_names_its_unit(suffix: str, unit: str) ->
 )
 def test_state_is_kept_where_the_system_has_its_place_for_it(environ: dict[str, str], uid: int, folder: str) -> None:
     assert Path(folder) == default_data_dir(environ, uid)
+
+
+def test_a_secret_that_is_no_url_is_not_shown_at_all() -> None:
+    secrets = {
+        "ECHO_SECRET_KEY": SECRET,
+        "ECHO_WEBHOOK_SECRET": SECRET,
+        "ECHO_WEBHOOK_URL": f"https://sms.example.org/{SECRET}",
+    }
+
+    texts = config.shown(from_environ(**secrets))
+
+    assert ("***", "***", "***") == (texts["secret_key"], texts["webhook_secret"], texts["webhook_url"])
+    assert "" == config.shown(from_environ())["secret_key"]
+    assert SECRET not in refusal(ECHO_WEBHOOK_URL=f"ftp://{SECRET}")

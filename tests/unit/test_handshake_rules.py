@@ -1,6 +1,15 @@
 import pytest
 
-from echo_ws.handshake import Head, bearer, client_address, may_come_from, networks, plain_address, user_agent
+from echo_ws.handshake import (
+    Head,
+    bearer,
+    client_address,
+    counted_as,
+    may_come_from,
+    networks,
+    plain_address,
+    user_agent,
+)
 
 TRUSTED = networks(["10.0.0.0/8", "::1/128"])
 
@@ -85,3 +94,17 @@ def test_a_user_agent_keeps_256_printable_characters() -> None:
 )
 def test_a_bearer_token_comes_once(headers: list[tuple[str, str]], token: str | None) -> None:
     assert token == bearer(head(*headers))
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("10.1.2.3", None),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("a socket", "a socket"),
+    ],
+)
+def test_somebody_counts_by_address_or_network_and_a_proxy_not_at_all(address: str, counted: str | None) -> None:
+    assert counted == counted_as(address, TRUSTED)

@@ -291,3 +291,20 @@ def test_a_flood_leaves_little_behind(alice: Person) -> None:
     (patience,) = alice.allowance.patience.values()
     assert len(patience._appointments) <= 1000
     assert len(patience._strikes) == 3
+
+
+def test_who_tries_keeps_no_place_and_is_told_when_there_is_one_however_late() -> None:
+    some = bucket(1 / 1800, burst=2)
+
+    waits = [some.try_s(NOW) for _ in range(4)]
+
+    assert [0, 0, 1800, 1800] == [round(wait) for wait in waits]
+    assert [0, 1000] == [some.try_s(NOW + 1800), round(some.try_s(NOW + 2600))]
+
+
+def test_codes_count_by_address_and_in_total_and_a_total_that_is_used_up_costs_nobody_anything() -> None:
+    limits = Limits(Settings(codes_per_h=2, all_codes_per_h=3))
+
+    waits = [limits.of_code(address, NOW) for address in ("a", "a", "a", "b", "b", None)]
+
+    assert [0, 0, 1_800_000, 0, 1_200_000, 1_200_000] == waits

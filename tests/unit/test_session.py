@@ -9,7 +9,14 @@ from echo_ws.errors import AlreadyAuthenticated, RateLimited, Unauthenticated
 from echo_ws.limits import Limits
 from echo_ws.session import MAX_TYPING_IN, TYPING_EVERY_S, WARNING, Session, admit
 from echo_ws.settings import Settings
-from echo_ws_protocol.commands import ConversationList, SessionStart, TypingSet
+from echo_ws_protocol.commands import (
+    AccountLogin,
+    Command,
+    ConversationList,
+    SessionStart,
+    TokenRefresh,
+    TypingSet,
+)
 
 NOW = 1000.0
 TODAY = datetime(2030, 1, 1, tzinfo=UTC)
@@ -137,3 +144,24 @@ def test_a_token_that_the_database_lets_end_never_does(session: Session) -> None
     session.renew(datetime.max.replace(tzinfo=UTC), TODAY)
 
     assert session.until_due(TODAY) > 1e10
+
+
+STRANGERS = [
+    AccountLogin(phone="+49", password="p", device="a-device", platform="ios"),
+    TokenRefresh(refresh_token="t0ken"),
+]
+
+
+@pytest.mark.parametrize("command", STRANGERS)
+def test_some_commands_need_no_session_and_count_by_address(command: Command[object], session: Session) -> None:
+    limits = Limits(Settings(strangers_per_min=1))
+
+    admit(None, command, limits, NOW, "192.0.2.1")
+    admit(session, command, limits, NOW, "192.0.2.2")
+    admit(None, command, limits, NOW)  # a proxy of ours
+
+    for somebody, address in ((None, "192.0.2.1"), (session, "192.0.2.1"), (None, "192.0.2.2")):
+        with pytest.raises(RateLimited) as refused:
+            admit(somebody, command, limits, NOW + 15, address)
+        assert 45_000 == refused.value.retry_after_ms
+    admit(None, command, limits, NOW + 60, "192.0.2.1")

@@ -1,0 +1,154 @@
+"""Registration, passwords, and who may log in. The statements stand in accounts.sql."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from .rows import Database
+from .statements import Statements
+
+SQL = Statements("accounts")
+
+Address: TypeAlias = IPv4Address | IPv6Address | None
+
+
+class AttemptRow(NamedTuple):
+    attempt: UUID
+    user_id: UUID | None
+    password_hash: str | None
+    """None where no password is to fit: the user is unknown, unverified or locked."""
+    second_factor: bool
+
+
+class EndedRow(NamedTuple):
+    user_id: UUID
+    session: UUID | None
+
+
+class MovedRow(NamedTuple):
+    phone: str
+    """The number before."""
+    session: UUID | None
+
+
+class LoggedInRow(NamedTuple):
+    user_id: UUID
+    session: UUID
+    expires_at: datetime
+
+
+class Device(NamedTuple):
+    """From where somebody logs in."""
+
+    device_id: str
+    platform: str
+    device_name: str | None
+    metadata: Mapping[str, Any]
+    address: Address
+    user_agent: str | None
+
+
+async def register(db: Database, verification: UUID, digest: str, password_hash: str, display_name: str) -> UUID | None:
+    """Make a user if the code is right; else None, and a try less."""
+    user: UUID | None = await db.fetchval(SQL.register, verification, digest, password_hash, display_name)
+    return user
+
+
+async def reset_password(db: Database, verification: UUID, digest: str, password_hash: str) -> list[UUID] | None:
+    """Set a password if the code is right, and return the sessions that it ended; else None, and a try less."""
+    return _ended(await db.fetch(SQL.reset_password, verification, digest, password_hash))
+
+
+async def change_password(
+    db: Database, owner: UUID, attempt: UUID, old_hash: str, new_hash: str, kept: UUID
+) -> list[UUID] | None:
+    """Set a password and return the sessions that this ended; None if it was changed meanwhile."""
+    return _ended(await db.fetch(SQL.change_password, owner, attempt, old_hash, new_hash, kept))
+
+
+async def attempt(
+    db: Database,
+    phone: str,
+    owner: UUID | None,
+    known: str | None,
+    device_id: str | None,
+    address: Address,
+    user_agent: str | None,
+) -> AttemptRow:
+    """Count a try at a password; ``known`` is the digest of a token that the device has."""
+    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent)
+    assert record
+    return AttemptRow(*record)
+
+
+async def note(db: Database, attempt: UUID, reason: str) -> None:
+    """Note why a try failed whose password was right."""
+    await db.execute(SQL.note, attempt, reason)
+
+
+async def protect(db: Database, owner: UUID, attempt: UUID, password_hash: str, *, second_factor: bool) -> bool:
+    """Ask for a code at each login, or no longer; False if the password was changed meanwhile."""
+    return await db.fetchval(SQL.protect, owner, attempt, password_hash, second_factor) is not None
+
+
+async def confirm(db: Database, owner: UUID, attempt: UUID) -> None:
+    """Note that a try was right whose owner has a session, and forget the failures."""
+    await db.execute(SQL.confirm, owner, attempt)
+
+
+async def change_phone(
+    db: Database, verification: UUID, owner: UUID, digest: str, kept: UUID
+) -> tuple[str, list[UUID]] | None:
+    """Give a user the number if the code is right; return the number before, and the sessions that this ended."""
+    rows = [MovedRow(*record) for record in await db.fetch(SQL.change_phone, verification, owner, digest, kept)]
+    return (rows[0].phone, [row.session for row in rows if row.session]) if rows else None
+
+
+async def change_email(db: Database, verification: UUID, owner: UUID, digest: str) -> bool:
+    """Give a user the e-mail address if the code is right; tell whether it was."""
+    return await db.fetchval(SQL.change_email, verification, owner, digest) is not None
+
+
+async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:
+    """End what a new session on this device takes the place of; return what that was."""
+    return [record[0] for record in await db.fetch(SQL.make_room, owner, device_id, most)]
+
+
+async def log_in(
+    db: Database,
+    owner: UUID,
+    attempt: UUID,
+    password_hash: str,
+    new_hash: str,
+    session_digest: str,
+    refresh_digest: str,
+    device: Device,
+    session_days: int,
+    refresh_days: int,
+) -> LoggedInRow | None:
+    """Open a session; None if the password is no longer the one that was looked at, or the user may not."""
+    record = await db.fetchrow(
+        SQL.log_in,
+        owner,
+        attempt,
+        password_hash,
+        new_hash,
+        session_digest,
+        refresh_digest,
+        device.device_id,
+        device.platform,
+        device.device_name,
+        device.metadata,
+        device.address,
+        device.user_agent,
+        session_days,
+        refresh_days,
+    )
+    return LoggedInRow(*record) if record else None
+
+
+def _ended(records: list[Any]) -> list[UUID] | None:
+    rows = [EndedRow(*record) for record in records]
+    return [row.session for row in rows if row.session] if rows else None

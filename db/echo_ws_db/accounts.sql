@@ -1,0 +1,204 @@
+-- Accounts: registration, passwords, and who may log in.
+
+-- name: register(verification, digest, password_hash, display_name) -> UUID
+-- Try a code. If it is right the user is made, with profile and privacy settings. No row: wrong, spent, too old, or the
+-- number was taken meanwhile.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
+        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'registration' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
+      AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, phone
+), added AS (
+    INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, $3, TRUE FROM tried WHERE verified
+    ON CONFLICT (phone) DO NOTHING
+    RETURNING id
+), profiled AS (
+    INSERT INTO users.profiles (user_id, display_name) SELECT id, $4 FROM added
+), private AS (
+    INSERT INTO users.privacy_settings (user_id) SELECT id FROM added
+)
+SELECT id FROM added
+
+-- name: reset_password(verification, digest, password_hash) -> EndedRow
+-- Try a code. If it is right the password is set, and all sessions and refresh tokens end: a row for each session, or
+-- one without. No row: wrong, spent or too old.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
+        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'password_reset' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
+      AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, user_id
+), changed AS (
+    UPDATE auth.users u
+    SET password_hash = $3, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+    FROM tried t WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
+    RETURNING u.id
+), revoked AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    FROM changed c WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
+), ended AS (
+    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id RETURNING s.id
+)
+SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+
+-- name: change_password(owner, attempt, old_hash, new_hash, kept) -> EndedRow
+-- Set a password in the place of the one that was looked at, and end all sessions but one, and the refresh tokens of all
+-- other devices: a row for each session, or one without. No row: somebody else was faster.
+WITH changed AS (
+    UPDATE auth.users u
+    SET password_hash = $4, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
+    RETURNING u.id
+), noted AS (
+    UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM changed c WHERE h.id = $2
+), revoked AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    FROM changed c
+    WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
+      AND NOT EXISTS (SELECT FROM auth.sessions s
+                      WHERE s.id = $5 AND s.user_id = t.user_id AND s.device_id = t.device_id)
+), ended AS (
+    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id AND s.id <> $5 RETURNING s.id
+)
+SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+
+-- name: attempt(phone, owner, known, device_id, address, user_agent) -> AttemptRow
+-- Count a try at a password before it is looked at, as if it had failed: five in a row lock for a minute, each more for
+-- twice as long, up to fifteen. A known device (the digest of a session or refresh token of it that still holds) is not
+-- locked out by others, nor is who names the owner by id, having a session. No hash: nothing may fit. The history says why.
+WITH found AS (
+    SELECT u.id,
+           coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE) AS is_locked,
+           $2::uuid IS NOT NULL
+           OR EXISTS (SELECT FROM auth.sessions s
+                   WHERE s.session_token = $3 AND s.user_id = u.id AND s.device_id = $4
+                     AND s.expires_at > CURRENT_TIMESTAMP)
+           OR EXISTS (SELECT FROM auth.refresh_tokens t
+                      WHERE t.token = $3 AND t.user_id = u.id AND t.device_id = $4 AND t.revoked IS NOT TRUE
+                        AND t.expires_at > CURRENT_TIMESTAMP) AS is_known
+    FROM auth.users u
+    WHERE u.id = coalesce($2, (SELECT id FROM auth.users WHERE phone = $1)) AND u.deleted_at IS NULL
+), counted AS (
+    UPDATE auth.users u
+    SET failed_login_attempts = coalesce(u.failed_login_attempts, 0) + 1, locked = FALSE,
+        locked_until = CASE
+            WHEN coalesce(u.failed_login_attempts, 0) >= 4 THEN CURRENT_TIMESTAMP
+                + least(INTERVAL '1 minute' * 2 ^ least(coalesce(u.failed_login_attempts, 0) - 4, 4), INTERVAL '15 minutes')
+            ELSE u.locked_until END
+    FROM found f
+    WHERE u.id = f.id AND u.verified
+      AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+      AND (f.is_known OR coalesce(u.locked_until <= CURRENT_TIMESTAMP, TRUE))
+    RETURNING u.id, u.password_hash, u.second_factor
+), noted AS (
+    INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id)
+    SELECT f.id, $1, FALSE,
+           CASE WHEN c.id IS NOT NULL THEN 'wrong_password'
+                WHEN f.id IS NULL THEN 'unknown'
+                WHEN f.is_locked OR EXISTS (SELECT FROM auth.users u WHERE u.id = f.id AND u.verified) THEN 'locked'
+                ELSE 'unverified' END,
+           $5::inet, $6, $4
+    FROM (SELECT) one LEFT JOIN found f ON TRUE LEFT JOIN counted c ON TRUE
+    RETURNING id
+)
+SELECT n.id, c.id, c.password_hash, coalesce(c.second_factor, FALSE) FROM noted n LEFT JOIN counted c ON TRUE
+
+-- name: note(attempt, reason) -> None
+-- Note why a try failed whose password was right.
+UPDATE auth.login_history SET failure_reason = $2 WHERE id = $1
+
+-- name: protect(owner, attempt, password_hash, second_factor) -> UUID
+-- Ask for a code at each login, or no longer, the password being right. No row: it was changed meanwhile.
+WITH changed AS (
+    UPDATE auth.users u
+    SET second_factor = $4, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
+    RETURNING u.id
+), noted AS (
+    UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM changed c WHERE h.id = $2
+)
+SELECT id FROM changed
+
+-- name: confirm(owner, attempt) -> None
+-- Note that a try was right whose owner has a session, and forget the failures.
+WITH noted AS (
+    UPDATE auth.login_history SET success = TRUE, failure_reason = NULL WHERE id = $2
+)
+UPDATE auth.users u SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
+WHERE u.id = $1
+
+-- name: change_phone(verification, owner, digest, kept) -> MovedRow
+-- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
+-- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
+        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'phone_change' AND user_id = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
+      AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, phone
+), before AS (
+    SELECT u.id, u.phone FROM auth.users u WHERE u.id = $2
+), changed AS (
+    UPDATE auth.users u SET phone = t.phone
+    FROM tried t
+    WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
+    RETURNING u.id
+), revoked AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    FROM changed c
+    WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
+      AND NOT EXISTS (SELECT FROM auth.sessions s
+                      WHERE s.id = $4 AND s.user_id = t.user_id AND s.device_id = t.device_id)
+), ended AS (
+    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id AND s.id <> $4 RETURNING s.id
+)
+SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended e ON TRUE
+
+-- name: change_email(verification, owner, digest) -> UUID
+-- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
+WITH tried AS (
+    UPDATE auth.otp_verifications
+    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
+        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
+    WHERE id = $1 AND purpose = 'email_verification' AND user_id = $2 AND verified IS NOT TRUE
+      AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
+    RETURNING verified, email
+)
+UPDATE auth.users u SET email = t.email, email_verified = TRUE
+FROM tried t
+WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> $2)
+RETURNING u.id
+
+-- name: make_room(owner, device_id, most) -> UUID
+-- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come.
+DELETE FROM auth.sessions
+WHERE user_id = $1
+  AND (device_id = $2 OR id IN (SELECT id FROM auth.sessions WHERE user_id = $1 AND device_id <> $2
+                                ORDER BY last_activity_at DESC, id OFFSET $3 - 1))
+RETURNING id
+
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days) -> LoggedInRow
+-- Open a session with a refresh token, the password being right: the failures are forgotten, the history says so. No row:
+-- the password was changed, or the user locked or deleted, while it was looked at.
+WITH cleared AS (
+    UPDATE auth.users u
+    SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END, password_hash = $4
+    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
+      AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+    RETURNING u.id
+), noted AS (
+    UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM cleared c WHERE h.id = $2
+), issued AS (
+    INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at)
+    SELECT id, $6, $7, CURRENT_TIMESTAMP + make_interval(days => $14) FROM cleared
+)
+INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, device_metadata, ip_address,
+                           user_agent, expires_at)
+SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
+RETURNING user_id, id, expires_at

@@ -1,0 +1,148 @@
+"""What the handlers of accounts work with, one of each for a worker: keys, senders, the thread for passwords."""
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from echo_ws_db.accounts import Address
+from echo_ws_protocol.replies import LoggedIn
+
+from . import codes, tokens
+from .broker import Broker
+from .errors import BadField, Busy, Forbidden, RateLimited
+from .events import utc
+from .handshake import counted_as, networks
+from .limits import Limits
+from .passwords import BadPassword, PasswordThread, TooManyPasswords
+from .phones import BadPhone, e164
+from .post import Post
+from .senders import Notice, open_sender
+from .sessions import REVOKED, revoked_payload
+from .settings import Settings
+
+T = TypeVar("T")
+
+MOST_SESSIONS = 10
+"""Sessions of a user; one more ends the one that was used longest ago."""
+
+BUSY_MS = 2000
+"""When to try again while too many passwords wait."""
+
+
+class Opened(Protocol):
+    """A session that was opened or renewed."""
+
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def session(self) -> UUID: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+class Accounts:
+    def __init__(self, settings: Settings, broker: Broker, limits: Limits, clock: Callable[[], float]) -> None:
+        self.session_days = settings.session_days
+        self.refresh_days = settings.refresh_days
+        self.key = settings.secret_key or ""
+        self._broker = broker
+        self._limits = limits
+        self._clock = clock
+        self._trusted = networks(settings.trusted_networks)
+        self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self._passwords = PasswordThread()
+        sender = open_sender(settings)
+        self._post = Post(sender, settings.send_deadline_s) if sender else None
+        if self.key:
+            self._passwords.warm_up()
+
+    async def close(self) -> None:
+        self._passwords.close()
+        if self._post:
+            await self._post.close()
+
+    def check(self) -> None:
+        """Return where people can register and log in, or raise what to answer."""
+        if not self.key:
+            raise Forbidden("this server has no accounts: ECHO_SECRET_KEY is not set")
+
+    # Codes.
+
+    def take_code(self, address: str) -> None:
+        """Return if a code may be sent for somebody at this address, or raise what to answer."""
+        if self._post is None:
+            raise Forbidden("this server sends no codes: ECHO_SENDER is not set")
+        if wait_ms := self._limits.of_code(counted_as(address, self._trusted), self._clock()):
+            raise RateLimited(retry_after_ms=wait_ms)
+
+    def send(self, notice: Notice) -> None:
+        """Send a notice, if there is anything that sends. Never waits."""
+        if self._post:
+            self._post.send(notice)
+
+    def code_digest(self, verification: UUID, purpose: str, code: str) -> str:
+        return codes.code_digest(self.key, verification, purpose, code)
+
+    # Passwords.
+
+    def check_room(self) -> None:
+        """Return if a password can be checked soon: to be asked before the try at it is counted."""
+        if self._passwords.is_full:
+            raise Busy("too many passwords wait to be checked", retry_after_ms=BUSY_MS)
+
+    async def hash(self, password: str, field: str = "$.password") -> str:
+        try:
+            return await self._soon(self._passwords.hash(password))
+        except BadPassword as error:
+            raise BadField(str(error), field=field) from None
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Tell whether the password is right; it takes as long where there is none."""
+        return await self._soon(self._passwords.verify(password_hash, password))
+
+    async def rehash(self, password_hash: str, password: str) -> str:
+        """Return the hash, or another of the same password where it was made with another cost than ours."""
+        return await self._soon(self._passwords.rehash(password_hash, password))
+
+    async def _soon(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except TooManyPasswords as error:
+            raise Busy(str(error), retry_after_ms=BUSY_MS) from None
+
+    # Sessions.
+
+    def logged_in(self, opened: Opened, token: str, refresh_token: str) -> LoggedIn:
+        now = datetime.now(UTC)
+        is_signing = self._access.can_sign
+        return LoggedIn(
+            user=opened.user_id,
+            session=opened.session,
+            token=token,
+            expires_at=utc(opened.expires_at),
+            refresh_token=refresh_token,
+            access_token=self._access.sign(opened.session, opened.user_id, now) if is_signing else None,
+            access_expires_at=now + tokens.LIFETIME if is_signing else None,
+        )
+
+    def end(self, sessions: Collection[UUID]) -> None:
+        """Close the connections of sessions that were ended, on all workers. Never waits."""
+        if sessions:
+            self._broker.publish(REVOKED, revoked_payload(sessions))
+
+
+def phone_of(text: str) -> str:
+    """Return the phone number in the form in which it is stored."""
+    try:
+        return e164(text)
+    except BadPhone:
+        raise BadField("not a phone number with country code, such as +49 151 23456789", field="$.phone") from None
+
+
+def address_of(text: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

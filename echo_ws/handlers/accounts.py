@@ -1,0 +1,97 @@
+from echo_ws import tokens
+from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
+from echo_ws.logs import get_logger
+from echo_ws_db import accounts, verifications
+from echo_ws_db.accounts import AttemptRow, Device
+from echo_ws_protocol.commands import AccountLogin, AccountProtect, AccountRegister, AccountVerify
+from echo_ws_protocol.replies import AccountCreated, CodeSent, Done, LoggedIn
+
+from .verifications import ask, hash_for, wrong_code
+
+log = get_logger(__name__)
+
+
+@handles(AccountRegister)
+async def register(ctx: Context, command: AccountRegister) -> CodeSent:
+    return await ask(ctx, command.verification, "registration", command.phone)
+
+
+@handles(AccountVerify)
+async def verify(ctx: Context, command: AccountVerify) -> AccountCreated:
+    password_hash = await hash_for(ctx, command.verification, "registration", command.password)
+    digest = ctx.accounts.code_digest(command.verification, "registration", command.code)
+    user = await accounts.register(ctx.db, command.verification, digest, password_hash, command.name)
+    if user is None:
+        raise wrong_code()
+    log.info("registered", user=user)
+    return AccountCreated(user)
+
+
+@handles(AccountLogin)
+async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
+    """Count the try, look at the password, open the session; whatever is wrong looks and lasts the same."""
+    phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
+    known = tokens.digest(command.known) if command.known else None
+    ctx.accounts.check_room()
+    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent)
+    if not await ctx.accounts.verify(tried.password_hash, command.password):
+        raise wrong_password()
+    if tried.second_factor:
+        await _check_second_factor(ctx, command, tried)
+    device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
+    return await _open_session(ctx, tried, command.password, device)
+
+
+async def _open_session(ctx: Context, tried: AttemptRow, password: str, device: Device) -> LoggedIn:
+    """Let in who proved to be the owner, on a device that has no other session then."""
+    services, user, password_hash = ctx.accounts, tried.user_id, tried.password_hash
+    assert user
+    assert password_hash
+    new_hash = await services.rehash(password_hash, password)
+    services.end(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
+    token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
+    digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
+    row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days)
+    if row is None:
+        raise wrong_password()
+    log.info("logged_in", user=row.user_id, session=row.session)
+    return services.logged_in(row, token, refresh_token)
+
+
+@handles(AccountProtect)
+async def protect(ctx: Context, command: AccountProtect) -> Done:
+    tried, password_hash = await check_own_password(ctx, command.password)
+    if not await accounts.protect(ctx.db, ctx.user, tried.attempt, password_hash, second_factor=command.on):
+        raise BadField("the password was changed a moment ago", field="$.password")
+    log.info("second_factor", user=ctx.user, on=command.on)
+    return Done()
+
+
+async def _check_second_factor(ctx: Context, command: AccountLogin, tried: AttemptRow) -> None:
+    """Return if the code is right. Without one, send it, and say so; the try counts until the login succeeds."""
+    assert tried.user_id
+    if command.verification is None or command.code is None:
+        await accounts.note(ctx.db, tried.attempt, "code_needed")
+        if command.verification is not None:
+            await ask(ctx, command.verification, "login", command.phone)
+        raise CodeNeeded
+    digest = ctx.accounts.code_digest(command.verification, "login", command.code)
+    if not await verifications.try_code(ctx.db, command.verification, "login", tried.user_id, digest):
+        await accounts.note(ctx.db, tried.attempt, "wrong_code")
+        raise wrong_code()
+
+
+async def check_own_password(ctx: Context, password: str) -> tuple[AttemptRow, str]:
+    """Return the try and the hash if the password of who has a session is right; counted and noted as at a login."""
+    ctx.accounts.check_room()
+    agent = ctx.user_agent or None
+    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
+    if not await ctx.accounts.verify(tried.password_hash, password) or tried.password_hash is None:
+        raise BadField("the password is not right", field="$.password")
+    return tried, tried.password_hash
+
+
+def wrong_password() -> Unauthenticated:
+    return Unauthenticated("phone number or password is not right, or too many were wrong: wait a while")
