@@ -35,8 +35,8 @@ class Session:
         "expires_at",
         "id",
         "in_flight",
+        "is_used",
         "touched_at",
-        "used_at",
         "user",
     )
 
@@ -48,8 +48,8 @@ class Session:
         """What is left of its limits; None before the first command."""
         self.in_flight = 0
         """Commands at work."""
-        self.used_at = now
-        """When the last command came."""
+        self.is_used = False
+        """Whether a command came since ``touched_at``."""
         self.touched_at = now
         """When ``last_activity_at`` was last written."""
         self._typed_at: dict[UUID, float] | None = None
@@ -104,4 +104,4 @@ def admit(
         allowance = session.allowance = session.allowance or limits.of_connection()
         if wait := limits.ask(session.user, allowance, type(command), now):
             raise RateLimited(retry_after_ms=wait.ms, is_last=wait.is_last)
-        session.used_at = now
+        session.is_used = True

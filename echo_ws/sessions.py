@@ -181,8 +181,8 @@ class Sessions:
         """Write what was used since the last time, once a session and not more often than ``touch_s``."""
         now = self._clock()
         for _, session in self._open():
-            if session.used_at > session.touched_at and now - session.touched_at >= self._touch_s:
-                session.touched_at = now
+            if session.is_used and now - session.touched_at >= self._touch_s:
+                session.is_used, session.touched_at = False, now
                 self._used.setdefault(session.id, Touch(session.id, None, None))
         used, self._used = self._used, {}
         if used:
