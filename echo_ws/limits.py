@@ -41,6 +41,9 @@ GUESSES_PER_MIN = 5
 """How often a minute a user with a session may try the password, to change something about the account."""
 
 _EARLY_S = 0.05
+_INEXACT_S = 0.005
+"""Numbers with a point are never exact, and the loop's clock counts whole milliseconds."""
+
 _MOST_APPOINTMENTS = 1000
 _SHORTEST_S = 1.0
 
@@ -70,7 +73,7 @@ class Bucket:
         self._full_at = self._appointed = 0.0
 
     def has_one(self, now: float) -> bool:
-        return self._full_at - self._room_s <= now + self._cost_s / 2  # numbers with a point are never exact
+        return self._full_at - self._room_s <= now + min(self._cost_s / 2, _INEXACT_S)
 
     def take(self, now: float) -> None:
         if self._full_at <= now:
