@@ -100,7 +100,7 @@ async def test_the_heartbeat_looks_again_after_the_delay_that_it_is_told() -> No
     first, second = await item.next_look(), await item.next_look()
     heartbeat.stop()
 
-    assert 0.05 <= second - first < 1
+    assert 0.049 < second - first < 1  # numbers with a point are never exact
     assert item.slot == NOWHERE
 
 
