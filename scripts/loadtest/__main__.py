@@ -180,10 +180,9 @@ async def _show(fleet: Fleet, plan: Scenario) -> None:
     try:
         while True:
             await asyncio.sleep(0.2)
-            swarm = fleet.swarm
-            if len(swarm.timeline) > shown:
-                shown = len(swarm.timeline)
-                live.show(shown, plan.users / plan.ramp_per_s + plan.seconds, swarm)
+            if fleet.seconds > shown:
+                shown = fleet.seconds
+                live.show(shown, plan.users / plan.ramp_per_s + plan.seconds, fleet.swarm)
     finally:
         live.close()
 

@@ -38,6 +38,11 @@ class Fleet:
         self._processes: list[asyncio.subprocess.Process] = []
 
     @property
+    def seconds(self) -> int:
+        """How many seconds a process has told of; adding up what it told takes longer than asking for this."""
+        return max(map(len, self._timelines))
+
+    @property
     def swarm(self) -> Swarm:
         return added(self._swarms, self._timelines)
 
