@@ -13,7 +13,6 @@ from . import codes, tokens
 from .broker import Broker
 from .errors import BadField, Busy, Forbidden, RateLimited
 from .events import utc
-from .handshake import counted_as, networks
 from .limits import Limits
 from .passwords import BadPassword, PasswordThread, TooManyPasswords
 from .phones import BadPhone, e164
@@ -50,7 +49,6 @@ class Accounts:
         self._broker = broker
         self._limits = limits
         self._clock = clock
-        self._trusted = networks(settings.trusted_networks)
         self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self._passwords = PasswordThread()
         sender = open_sender(settings)
@@ -74,7 +72,7 @@ class Accounts:
         """Return if a code may be sent for somebody at this address, or raise what to answer."""
         if self._post is None:
             raise Forbidden("this server sends no codes: ECHO_SENDER is not set")
-        if wait_ms := self._limits.of_code(counted_as(address, self._trusted), self._clock()):
+        if wait_ms := self._limits.of_code(address, self._clock()):
             raise RateLimited(retry_after_ms=wait_ms)
 
     def send(self, notice: Notice) -> None:

@@ -26,6 +26,7 @@ from echo_ws_protocol.commands import (
     PhoneChange,
 )
 
+from .handshake import counted_as, networks
 from .settings import Settings
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
@@ -199,6 +200,7 @@ class Limits:
             (EmailChange, guesses),
         )
         self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
+        self._trusted = networks(settings.trusted_networks)
         self._strangers = _buckets(rate(settings.strangers_per_min, seconds=60))
         self._codes = _buckets(rate(settings.codes_per_h, seconds=3600))
         all_codes = rate(settings.all_codes_per_h, seconds=3600)
@@ -213,7 +215,7 @@ class Limits:
 
     def of_stranger(self, address: str | None, now: float) -> int:
         """Take one of the commands without a session and return 0, or how many ms to wait; no address, no limit."""
-        return 0 if address is None or self._strangers is None else _ms(self._strangers.of(address, now), now)
+        return self._of_address(self._strangers, address, now)
 
     def of_code(self, address: str | None, now: float) -> int:
         """Take one of the codes of an address and of all, and return 0; or how many ms to wait.
@@ -222,10 +224,15 @@ class Limits:
         """
         if self._all_codes and not self._all_codes.has_one(now):
             return _ms(self._all_codes, now)
-        wait_ms = 0 if address is None or self._codes is None else _ms(self._codes.of(address, now), now)
+        wait_ms = self._of_address(self._codes, address, now)
         if self._all_codes and not wait_ms:
             self._all_codes.take(now)
         return wait_ms
+
+    def _of_address(self, buckets: Buckets | None, address: str | None, now: float) -> int:
+        if buckets is None or address is None or (counted := counted_as(address, self._trusted)) is None:
+            return 0
+        return _ms(buckets.of(counted, now), now)
 
     def ask(self, user: UUID, allowance: Allowance, command: type[Command[Any]], now: float) -> Wait | None:
         """Take one of each bucket that the command needs and return None, or take none and return how long to wait."""

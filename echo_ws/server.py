@@ -28,7 +28,6 @@ from .connection import Connection
 from .dispatch import Context, Services, answer, explain
 from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
-from .handshake import counted_as, networks
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
@@ -83,7 +82,6 @@ class Server:
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
         self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed)
-        self._trusted = networks(settings.trusted_networks)
         self._accounts = Accounts(settings, broker, self._limits, loop.time)
         self._services = Services(
             store,
@@ -222,7 +220,7 @@ class Server:
     def received(self, connection: Connection, payload: bytes) -> None:
         try:
             command = connection.codec.decode_command(payload)
-            self._admit(connection.session, command, connection.address)
+            admit(connection.session, command, self._limits, self._services.clock(), connection.address)
         except BadFrame as bad:
             self.metrics.command("none", bad.failure.code, 0)
             connection.reject(Reply(bad.id, error=bad.failure))
@@ -285,10 +283,6 @@ class Server:
         context = Context(None, self._services, connection.address, connection.user_agent)
         connection.send(await answer(context, command, connection.codec))
         connection.resume_reading()
-
-    def _admit(self, session: Session | None, command: Command[Any], address: str) -> None:
-        counted = counted_as(address, self._trusted)
-        admit(session, command, self._limits, self._services.clock(), counted)
 
     async def _authenticate(self, connection: Connection, token: str) -> None:
         """Begin the session of a connection that brought its token in the handshake."""
@@ -364,7 +358,7 @@ class Server:
             if type(command) not in WITHOUT_SESSION:
                 session = await self.sessions.open(token or "", address, user_agent)
                 session.allowance = self._limits.of_posts(session.user, self._services.clock())
-            self._admit(session, command, address)
+            admit(session, command, self._limits, self._services.clock(), address)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
             failed = explain(error, op_of(command), self.metrics)
             self.metrics.command(op_of(command), failed.code, 0)

@@ -90,7 +90,7 @@ def admit(
 ) -> None:
     """Return if ``command`` may run on a connection with this session, or raise what to answer.
 
-    ``address`` is what commands that need no session are counted under; None: they are not.
+    ``address`` is where commands that need no session come from, and counted by; None: they are not.
     """
     needs_session = type(command) not in WITHOUT_SESSION
     if isinstance(command, SessionStart):
