@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -29,6 +30,18 @@ async def closed(one: Line) -> tuple[int, Any]:
     return caught.value.rcvd.code, json.loads(caught.value.rcvd.reason)
 
 
+async def begin_a_send(sender: Line, worker: Worker, db: Sql, room: UUID, content: str) -> None:
+    """Send what stays at work until the transaction of ``db`` ends, which locks the conversation."""
+    await db.execute("SELECT FROM messages.heads WHERE conversation_id = $1 FOR UPDATE", room)
+    message = {"conversation": str(room), "message": str(uuid7()), "content": content}
+    await sender.say({"op": "message.send", "id": 1, **message})
+
+    async def is_at_work() -> bool:
+        return worker.server.writer.waiting > 0
+
+    await until(is_at_work)
+
+
 async def test_each_is_told_another_time_to_come_back(people: World, leaving: Worker) -> None:
     async with AsyncExitStack() as stack:
         token = await people.token(await people.user())
@@ -51,14 +64,7 @@ async def test_a_send_at_work_is_answered_before_the_connection_closes(people: W
     async with line(leaving, await people.token(alice)) as sender:
         await sender.hear("hello")
         async with db.transaction():
-            await db.execute("SELECT FROM messages.heads WHERE conversation_id = $1 FOR UPDATE", room)
-            message = {"conversation": str(room), "message": str(uuid7()), "content": "last words"}
-            await sender.say({"op": "message.send", "id": 1, **message})
-
-            async def is_at_work() -> bool:
-                return leaving.server.writer.waiting > 0
-
-            await until(is_at_work)
+            await begin_a_send(sender, leaving, db, room, "last words")
             draining = asyncio.create_task(leaving.server.drain())
             await sender.hear("bye")
 
@@ -75,14 +81,7 @@ async def test_what_is_at_work_when_the_data_is_restored_is_not_said_to_be_undon
     async with line(leaving, await people.token(alice)) as sender:
         await sender.hear("hello")
         async with db.transaction():
-            await db.execute("SELECT FROM messages.heads WHERE conversation_id = $1 FOR UPDATE", room)
-            message = {"conversation": str(room), "message": str(uuid7()), "content": "perhaps"}
-            await sender.say({"op": "message.send", "id": 1, **message})
-
-            async def is_at_work() -> bool:
-                return leaving.server.writer.waiting > 0
-
-            await until(is_at_work)
+            await begin_a_send(sender, leaving, db, room, "perhaps")
             leaving.server._begin_epoch("another")
 
             assert 1001 == (await closed(sender))[0]
