@@ -12,11 +12,12 @@ from msgspec import Raw, Struct
 from echo_ws_db.pool import Store
 from echo_ws_protocol.codec import Codec, op_of
 from echo_ws_protocol.commands import Command
-from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Typing
+from echo_ws_protocol.events import Receipt, Typing
 from echo_ws_protocol.replies import Reply
 
 from .accounts import Accounts
 from .errors import EchoError, as_echo_error
+from .events import Thing, Told
 from .feed import Feed
 from .hub import Channel, Listener
 from .logs import get_logger
@@ -93,9 +94,9 @@ class Context:
             self.listener.hold()
             await self.services.feed.attach(self.listener)
 
-    def publish(self, event: Message | Conversation | Member) -> None:
+    def publish(self, told: Told[Thing]) -> None:
         """Tell everybody in the conversation of a change that is committed. Never waits."""
-        self.services.feed.publish(event)
+        self.services.feed.publish(told)
 
     def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary. Never waits."""

@@ -1,17 +1,20 @@
-"""Rows as the events that clients get: a thing as it now is, with nothing per viewer in it."""
+"""Rows as the events that clients get: a thing as it now is, with nothing per viewer in it.
 
-from collections.abc import Sequence
+What one viewer is not to see is decided by the statement that wrote it; ``Told`` carries it to the edge where the event
+meets a viewer.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast, get_args
 from uuid import UUID
 
 from msgspec import Struct, json, msgpack
 
-from echo_ws_db.changes import ChangeRow, MembershipRow, MissedRow
-from echo_ws_db.messages import MessageRow
+from echo_ws_db.changes import ChangeRow, MissedRow
 from echo_ws_protocol.codec import BROKEN
-from echo_ws_protocol.events import Conversation, Member, Membership, Message
+from echo_ws_protocol.events import Contact, Conversation, Hidden, Member, Membership, Message, OwnChange
 from echo_ws_protocol.types import ConversationType, Role
 
 from .logs import get_logger
@@ -51,6 +54,12 @@ class MessageBody(Struct):
     metadata: dict[str, Any] | None
     reactions: dict[str, int] | None
     created_at: datetime
+    withheld_from: UUID | None = None
+    forwarded_from_id: UUID | None = None
+    mentions: list[UUID] | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
+    votes: dict[str, int] | None = None
 
 
 class ConversationBody(Struct):
@@ -65,6 +74,42 @@ class ConversationBody(Struct):
     deleted_at: datetime | None
 
 
+class MembershipBody(Struct):
+    """A row of ``messages.members`` as JSON, as far as the member alone is told."""
+
+    user_rev: int
+    conversation_id: UUID
+    role: Role
+    silenced: bool
+    left: bool
+    since_rev: int
+    """The conversation's rev in which it changed."""
+    is_deleted: bool
+    """Whether the conversation is."""
+    muted_until: datetime | None
+    marked_unread: bool
+
+
+class ContactBody(Struct):
+    """A row of ``users.relations`` as JSON, with what ``users.contacts`` and ``users.blocked_users`` say."""
+
+    user_rev: int
+    other_user_id: UUID
+    nickname: str | None
+    favorite: bool
+    is_contact: bool
+    is_blocked: bool
+
+
+class HiddenBody(Struct):
+    """A row of ``messages.hidden`` as JSON."""
+
+    user_rev: int
+    conversation_id: UUID
+    message_id: UUID
+    seq: int
+
+
 class MemberBody(Struct):
     """A row of ``messages.members`` as JSON, as far as it is told."""
 
@@ -74,6 +119,41 @@ class MemberBody(Struct):
     role: Role
     silenced: bool
     left_seq: int | None
+
+
+Thing: TypeAlias = Message | Conversation | Member
+"""What a conversation's revs count."""
+
+T_co = TypeVar("T_co", bound=Thing, covariant=True)
+
+
+class Told(NamedTuple, Generic[T_co]):
+    """Something that changed, as it now is, and who is not to see what it says."""
+
+    event: T_co
+    withheld_from: UUID | None = None
+
+    def to(self, viewer: UUID) -> T_co:
+        """Return the event as the viewer is told."""
+        if viewer == self.withheld_from and isinstance(self.event, Message):
+            return cast("T_co", placeholder(self.event))
+        return self.event
+
+
+def placeholder(message: Message) -> Message:
+    """Return what one who had blocked the sender sees: that there is a message, and its place."""
+    return Message(
+        conversation=message.conversation,
+        message=message.message,
+        seq=message.seq,
+        rev=message.rev,
+        sender=message.sender,
+        type="text",
+        content="",
+        created_at=message.created_at,
+        deleted=message.deleted,
+        hidden=True,
+    )
 
 
 def conversation_type(name: str) -> ConversationType:
@@ -86,7 +166,7 @@ def utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC)
 
 
-def as_message(row: MessageRow | MessageBody) -> Message:
+def as_message(row: MessageBody) -> Message:
     return Message(
         conversation=row.conversation_id,
         message=row.id,
@@ -101,6 +181,11 @@ def as_message(row: MessageRow | MessageBody) -> Message:
         deleted=row.deleted,
         metadata=_readable(row.metadata),
         reactions=row.reactions,
+        forwarded_from=row.forwarded_from_id,
+        mentions=row.mentions or [],
+        pinned_at=utc(row.pinned_at) if row.pinned_at else None,
+        pinned_by=row.pinned_by,
+        votes=row.votes,
     )
 
 
@@ -135,41 +220,82 @@ def as_member(row: MemberBody) -> Member:
     )
 
 
-def as_membership(row: MembershipRow) -> Membership:
-    """Return the event of a row that has a membership."""
-    assert row.conversation_id
-    assert row.user_rev
+def as_membership(row: MembershipBody) -> Membership:
+    is_over = row.left or row.is_deleted
     return Membership(
         conversation=row.conversation_id,
         rev=row.user_rev,
-        role=row.role,  # type: ignore[arg-type]  # the table's check constraint
-        silenced=bool(row.silenced),
-        left=row.has_left,
-        since=0 if row.has_left or row.is_deleted else row.since_rev or 0,
+        role=row.role,
+        silenced=row.silenced,
+        left=row.left,
+        since=0 if is_over else row.since_rev,
+        muted_until=utc(row.muted_until) if row.muted_until and not is_over else None,
+        marked_unread=row.marked_unread and not is_over,
     )
+
+
+def as_contact(row: ContactBody) -> Contact:
+    return Contact(
+        user=row.other_user_id,
+        rev=row.user_rev,
+        contact=row.is_contact,
+        nickname=row.nickname,
+        favorite=row.favorite,
+        blocked=row.is_blocked,
+    )
+
+
+def as_hidden(row: HiddenBody) -> Hidden:
+    return Hidden(conversation=row.conversation_id, message=row.message_id, seq=row.seq, rev=row.user_rev)
 
 
 def events_in(
     rows: Sequence[ChangeRow | MissedRow], limit: int, max_bytes: int | None = None
-) -> tuple[list[Message | Conversation | Member], int]:
-    """Return the events of a page that was asked for with ``limit``, and the rev up to which they are complete.
+) -> tuple[list[Told[Thing]], int]:
+    """Return what changed in a page that was asked for with ``limit``, and the rev up to which it is complete.
 
     Above ``max_bytes`` of rows the page is cut, not before its first rev. What changed in one rev stays together.
     """
-    events: list[Message | Conversation | Member] = []
+    events: list[Told[Thing]] = []
     size, up_to = 0, 0
     for rev, changed in groupby((row for row in rows if row.rev), lambda row: row.rev or 0):
         bodies = [(row.kind or "", (row.body or "").encode()) for row in changed]
         size += sum(len(body) for _, body in bodies)
         if max_bytes is not None and size > max_bytes and up_to:
             return events, up_to
-        events += [event for kind, body in bodies if (event := _tellable(kind, body))]
+        events += [told for kind, body in bodies if (told := _tellable(kind, body))]
         up_to = rev
     return events, up_to if len(rows) >= limit else rows[0].last_rev
 
 
-def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
-    """Return the event of a row. What another service wrote and no event can show must not block the others.
+def message_in(snapshot: str) -> Told[Message]:
+    """Return the message of a row of ``messages.snapshots`` as JSON.
+
+    Raises:
+        BROKEN: no event can show it.
+    """
+    row = _MESSAGE.decode(snapshot)
+    return Told(as_message(row), row.withheld_from)
+
+
+def messages_in(snapshots: Iterable[str], viewer: UUID) -> list[Message]:
+    """Return messages as the viewer is told; those that no event can show as tombstones, if their place can be read."""
+    found = [_tellable("message", snapshot.encode()) for snapshot in snapshots]
+    return [event for told in found if told and isinstance(event := told.to(viewer), Message)]
+
+
+def own_changes_in(rows: Sequence[ChangeRow]) -> list[OwnChange]:
+    """Return what changed for a user alone, as the user is told."""
+    return [_OWN[row.kind](row.body) for row in rows if row.kind and row.body]
+
+
+def memberships_in(rows: Sequence[ChangeRow]) -> list[MembershipBody]:
+    """Return the user's memberships among what changed for a user alone."""
+    return [_MEMBERSHIP.decode(row.body) for row in rows if row.kind == "membership" and row.body]
+
+
+def _tellable(kind: str, body: bytes) -> Told[Thing] | None:
+    """Return what a row is told as. What another service wrote and no event can show must not block the others.
 
     Such a message keeps its place as a tombstone, if its place can be read; anything else is left out.
     """
@@ -177,7 +303,7 @@ def _tellable(kind: str, body: bytes) -> Message | Conversation | Member | None:
         return from_body(kind, body)
     except BROKEN as error:
         log.warning("change_not_told", kind=kind, error=str(error))
-    return _tombstone(body) if kind == "message" else None
+    return Told(tombstone) if kind == "message" and (tombstone := _tombstone(body)) else None
 
 
 def _tombstone(body: bytes) -> Message | None:
@@ -198,22 +324,32 @@ def _tombstone(body: bytes) -> Message | None:
     )
 
 
-def from_body(kind: str, body: bytes) -> Message | Conversation | Member:
-    """Return the event of a changed row, from its JSON.
+def from_body(kind: str, body: bytes) -> Told[Thing]:
+    """Return what a changed row is told as, from its JSON.
 
     Raises:
         BROKEN: no event can show it.
     """
     match kind:
         case "message":
-            return as_message(_MESSAGE.decode(body))
+            message = _MESSAGE.decode(body)
+            return Told(as_message(message), message.withheld_from)
         case "conversation":
-            return as_conversation(_CONVERSATION.decode(body))
+            return Told(as_conversation(_CONVERSATION.decode(body)))
         case _:
-            return as_member(_MEMBER.decode(body))
+            return Told(as_member(_MEMBER.decode(body)))
 
 
 _MESSAGE = json.Decoder(MessageBody)
 _PLACE = json.Decoder(MessagePlace)
 _CONVERSATION = json.Decoder(ConversationBody)
 _MEMBER = json.Decoder(MemberBody)
+_MEMBERSHIP = json.Decoder(MembershipBody)
+_CONTACT = json.Decoder(ContactBody)
+_HIDDEN = json.Decoder(HiddenBody)
+
+_OWN: dict[str, Callable[[str], OwnChange]] = {
+    "membership": lambda body: as_membership(_MEMBERSHIP.decode(body)),
+    "contact": lambda body: as_contact(_CONTACT.decode(body)),
+    "hidden": lambda body: as_hidden(_HIDDEN.decode(body)),
+}

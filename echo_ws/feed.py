@@ -13,15 +13,15 @@ from uuid import UUID
 from echo_ws_db import changes
 from echo_ws_db.changes import ChangeRow
 from echo_ws_db.pool import Store, StoreError
-from echo_ws_protocol.events import Conversation, Member, Message, Receipt, Session, Typing
+from echo_ws_protocol.events import Conversation, Member, Receipt, Session, Typing
 
 from .broker import Broker
-from .events import as_membership, events_in
+from .events import MembershipBody, Thing, Told, events_in, memberships_in, own_changes_in
 from .frame import Frame
 from .hub import Change, Channel, Hub, Kind, Listener, Topic
 from .logs import get_logger
 from .metrics import Metrics
-from .payload import MOMENTARY, change_of, checked, event_of, mention_of, pack, unpack
+from .payload import MOMENTARY, change_of, checked, event_of, mention_of, own_change_of, pack, unpack
 
 log = get_logger(__name__)
 
@@ -134,9 +134,9 @@ class Feed:
 
     # -- what is said
 
-    def publish(self, event: Message | Conversation | Member) -> None:
+    def publish(self, told: Told[Thing]) -> None:
         """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
-        self._publish(Channel("c", event.conversation), change_of(event))
+        self._publish(Channel("c", told.event.conversation), change_of(told))
 
     def mention(self, event: Receipt | Typing) -> None:
         """Tell the others in the conversation something momentary."""
@@ -306,20 +306,23 @@ class Feed:
             self._close(topic)
             return
         applied = topic.stream.rev
-        found = [(row.user_rev, row) for row in rows if row.user_rev]
-        up_to = found[-1][0] if len(found) == PAGE else rows[0].last_rev
-        due = topic.stream.fill([(rev, change_of(as_membership(row))) for rev, row in found], up_to)
+        found = own_changes_in(rows)
+        up_to = found[-1].rev if len(rows) == PAGE else rows[0].last_rev
+        due = topic.stream.fill([(event.rev, own_change_of(event)) for event in found], up_to)
         topic.members_rev = topic.stream.rev
         for change in due:
             self._metrics.fanout(topic.deliver(change))
-        for rev, row in found:
-            if rev > applied and row.conversation_id and row.since_rev is not None:
-                channel = Channel("c", row.conversation_id)
-                for listener in topic.listeners:
-                    if row.has_left:
-                        self._turn_back(listener, channel, row.since_rev)
-                    else:
-                        self._let_in(listener, channel, row.since_rev)
+        for membership in memberships_in(rows):
+            if membership.user_rev > applied:
+                self._follow_membership(topic, membership)
+
+    def _follow_membership(self, topic: Topic, membership: MembershipBody) -> None:
+        channel, since = Channel("c", membership.conversation_id), membership.since_rev
+        for listener in topic.listeners:
+            if membership.left:
+                self._turn_back(listener, channel, since)
+            else:
+                self._let_in(listener, channel, since)
 
     def _let_in(self, listener: Listener, channel: Channel, since: int) -> None:
         arrivals = self._arrivals.setdefault(listener, {})
@@ -374,7 +377,8 @@ class Feed:
 def _tell(listener: Listener, found: Sequence[tuple[int, Change]]) -> bool:
     """Write changes up to the one with which the conversation ends for the listener; return whether there is one."""
     for _, change in found:
-        listener.write(change.frame.wire(listener.codec))
+        if frame := change.frame_for(listener.user):
+            listener.write(frame.wire(listener.codec))
         if _ends(change, listener.user):
             return True
     return False
@@ -392,5 +396,5 @@ def _ends(change: Change, user: UUID) -> bool:
 
 def changes_in(rows: Sequence[ChangeRow]) -> tuple[list[tuple[int, Change]], int]:
     """Return the changes of a page, and the rev up to which it is complete."""
-    events, up_to = events_in(rows, PAGE)
-    return [(event.rev, change_of(event)) for event in events], up_to
+    changed, up_to = events_in(rows, PAGE)
+    return [(told.event.rev, change_of(told)) for told in changed], up_to

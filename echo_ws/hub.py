@@ -55,11 +55,19 @@ class Kind(IntEnum):
     MESSAGE = 1
     CONVERSATION = 2
     MEMBER = 3
-    MEMBERSHIP = 4
+    OWN = 4
+    """What concerns one user alone."""
     MOMENTARY = 5
     """Typing, a new device: no rev, may be lost."""
     STATE = 6
     """A receipt: no rev, and only the last one of each actor counts."""
+
+
+class Apart(NamedTuple):
+    """Who is told something else than all the others: ``frame``, or nothing."""
+
+    users: frozenset[UUID]
+    frame: Frame | None
 
 
 class Change(NamedTuple):
@@ -70,6 +78,11 @@ class Change(NamedTuple):
     frame: Frame
     actor: UUID | None = None
     """Who is not told, of a change without rev."""
+    apart: Apart | None = None
+
+    def frame_for(self, user: UUID) -> Frame | None:
+        """Return what a user is told: the one place where an event meets a viewer."""
+        return self.apart.frame if self.apart and user in self.apart.users else self.frame
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +98,8 @@ class Topic:
 
     def deliver(self, change: Change) -> int:
         """Write a durable change to everybody who is to hear it; return to how many."""
+        if change.apart:
+            return self._deliver_apart(change)
         rev, frame, json = change.rev, change.frame, change.frame.json
         heard = 0
         for listener, place in self.listeners.items():  # the hot loop of the server: a write changes nobody's place
@@ -93,13 +108,21 @@ class Topic:
                 heard += 1
         return heard
 
+    def _deliver_apart(self, change: Change) -> int:
+        heard = 0
+        for listener, place in self.listeners.items():
+            if place < change.rev and (frame := change.frame_for(listener.user)):
+                listener.write(frame.wire(listener.codec))
+                heard += 1
+        return heard
+
     def mention(self, change: Change) -> int:
         """Write a momentary change to everybody but its actor; return to how many."""
         key = (self.channel, change.actor) if change.kind is Kind.STATE else None
         heard = 0
         for listener in self.listeners:
-            if listener.user != change.actor:
-                listener.mention(change.frame.wire(listener.codec), key)
+            if listener.user != change.actor and (frame := change.frame_for(listener.user)):
+                listener.mention(frame.wire(listener.codec), key)
                 heard += 1
         return heard
 

@@ -9,11 +9,24 @@ from typing import TypeVar
 from uuid import UUID
 
 from echo_ws_protocol.codec import BROKEN, JSON
-from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, Receipt, Session, Typing
+from echo_ws_protocol.events import (
+    Contact,
+    Conversation,
+    Event,
+    Hidden,
+    Member,
+    Membership,
+    Message,
+    OwnChange,
+    Receipt,
+    Session,
+    Typing,
+)
 from echo_ws_protocol.replies import Reply
 
+from .events import Thing, Told
 from .frame import Frame, payload_of, wire
-from .hub import Change, Kind
+from .hub import Apart, Change, Kind
 
 E = TypeVar("E", bound=Event)
 
@@ -23,14 +36,20 @@ MOMENTARY = frozenset({Kind.MOMENTARY, Kind.STATE})
 _HEAD = struct.Struct("!BBQ16s")
 """Version, kind, rev (of what has none: the worker that said it, which does not want to hear it again), actor."""
 
-_VERSION = 1
+_APART = struct.Struct("!HI")
+"""In the second version, after the head: how many users are told something else, and the size of the frame for all the
+others. The users follow, that frame, and what those users get in its place: a frame or nothing."""
+
+_VERSION, _VERSION_APART = 1, 2
 _NOBODY = bytes(16)
 _KNOWN = frozenset(map(int, Kind))
 _KINDS: dict[type, Kind] = {
     Message: Kind.MESSAGE,
     Conversation: Kind.CONVERSATION,
     Member: Kind.MEMBER,
-    Membership: Kind.MEMBERSHIP,
+    Membership: Kind.OWN,
+    Contact: Kind.OWN,
+    Hidden: Kind.OWN,
     Typing: Kind.MOMENTARY,
     Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,
@@ -40,7 +59,12 @@ _KINDS: dict[type, Kind] = {
 def pack(change: Change) -> bytes:
     """Return a change as workers send it to each other: a short head, then the very frame that clients get."""
     actor = change.actor.bytes if change.actor else _NOBODY
-    return _HEAD.pack(_VERSION, change.kind, change.rev, actor) + change.frame.json
+    wired = change.frame.json
+    if change.apart is None:
+        return _HEAD.pack(_VERSION, change.kind, change.rev, actor) + wired
+    users, instead = change.apart
+    head = _HEAD.pack(_VERSION_APART, change.kind, change.rev, actor) + _APART.pack(len(users), len(wired))
+    return b"".join([head, *(user.bytes for user in users), wired, instead.json if instead else b""])
 
 
 def unpack(payload: bytes) -> Change:
@@ -52,20 +76,40 @@ def unpack(payload: bytes) -> Change:
     if len(payload) < _HEAD.size:
         raise ValueError("a payload without a head")
     version, kind, rev, actor = _HEAD.unpack_from(payload)
-    is_known = version == _VERSION and kind in _KNOWN
-    frame = Frame(payload[_HEAD.size :])
-    return Change(rev, Kind(kind) if is_known else Kind.POKE, frame, None if actor == _NOBODY else UUID(bytes=actor))
+    if version not in {_VERSION, _VERSION_APART} or kind not in _KNOWN:
+        return Change(rev, Kind.POKE, Frame(b""))
+    wired, apart = (payload[_HEAD.size :], None) if version == _VERSION else _parted(payload[_HEAD.size :])
+    return Change(rev, Kind(kind), Frame(wired), None if actor == _NOBODY else UUID(bytes=actor), apart)
+
+
+def _parted(rest: bytes) -> tuple[bytes, Apart]:
+    if len(rest) < _APART.size:
+        raise ValueError("a payload without a part")
+    count, size = _APART.unpack_from(rest)
+    start = _APART.size + 16 * count
+    if len(rest) < start + size:
+        raise ValueError("a payload that is cut off")
+    users = frozenset(UUID(bytes=rest[at : at + 16]) for at in range(_APART.size, start, 16))
+    instead = rest[start + size :]
+    return rest[start : start + size], Apart(users, Frame(instead) if instead else None)
 
 
 def checked(change: Change) -> Change:
-    """Return another worker's change if its frame holds what the head says: clients get it as it is.
+    """Return another worker's change if its frames hold what the head says: clients get them as they are.
 
     Raises:
-        ValueError: it does not.
+        ValueError: they do not.
     """
     if change.kind is Kind.POKE:
         return change
-    wired = change.frame.json
+    apart = change.apart
+    if apart and apart.frame:
+        apart = apart._replace(frame=_checked(change, apart.frame))
+    return change._replace(frame=_checked(change, change.frame), apart=apart)
+
+
+def _checked(change: Change, frame: Frame) -> Frame:
+    wired = frame.json
     try:
         event = JSON.decode_server_frame(payload_of(wired))
         frame = Frame(wired, None if isinstance(event, Reply) else event)
@@ -75,7 +119,7 @@ def checked(change: Change) -> Change:
         raise ValueError(str(error)) from None
     if wired != wire(payload_of(wired), text=True) or not _is_as_said(change, event):
         raise ValueError("the frame is not what the head says")
-    return change._replace(frame=frame)
+    return frame
 
 
 def _is_as_said(change: Change, event: object) -> bool:
@@ -84,8 +128,14 @@ def _is_as_said(change: Change, event: object) -> bool:
     return _KINDS.get(type(event)) is change.kind and getattr(event, "rev", 0) == change.rev
 
 
-def change_of(event: Message | Conversation | Member | Membership) -> Change:
-    return Change(event.rev, _KINDS[type(event)], Frame.of(event))
+def change_of(told: Told[Thing]) -> Change:
+    event, withheld_from = told
+    apart = Apart(frozenset({withheld_from}), Frame.of(told.to(withheld_from))) if withheld_from else None
+    return Change(event.rev, _KINDS[type(event)], Frame.of(event), apart=apart)
+
+
+def own_change_of(event: OwnChange) -> Change:
+    return Change(event.rev, Kind.OWN, Frame.of(event))
 
 
 def mention_of(event: Receipt | Typing | Session) -> Change:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from echo_ws_protocol.commands import SessionResume
-from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message
+from echo_ws_protocol.events import Contact, Conversation, Event, Hidden, Member, Membership, Message, OwnChange
 from echo_ws_protocol.replies import ConversationChanges, Resumed
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
 
@@ -52,7 +52,7 @@ class Position(Struct):
         rev, conversations = self.rev, dict(self.conversations)
         for event in unread:
             match event:
-                case Membership():
+                case Membership() | Contact() | Hidden():
                     rev = min(rev, event.rev - 1)
                 case Message() | Conversation() | Member():
                     place = conversations.get(event.conversation, MAX_SAFE_INTEGER)
@@ -102,7 +102,8 @@ class Follower:
         here = self.position
         if answer.epoch != here.epoch or question.rev > answer.rev:
             here.rev = 0
-        own = [membership for membership in answer.memberships if membership.rev > here.rev]
+        changes = [change for change in answer.changes if change.rev > here.rev]
+        own = [change for change in changes if isinstance(change, Membership)]
         has_left = {membership.conversation: membership.left for membership in own}
         stale = question.conversations.keys() - self._missing  # it began anew since it was asked
         here.epoch, here.time, here.rev = answer.epoch, answer.time, max(here.rev, answer.rev)
@@ -111,6 +112,7 @@ class Follower:
         news = [event for each in own if not has_left[each.conversation] for event in self._move_oneself(each, asked)]
         news += self._take_conversations(question.conversations, answer.conversations, stale)
         news += [event for each in own if has_left[each.conversation] for event in self._move_oneself(each)]
+        news += [change for change in changes if not isinstance(change, Membership)]
         if not self.is_new:
             return [*news, *answer.receipts]
         self.is_new = not self.is_current
@@ -119,18 +121,18 @@ class Follower:
     def hear(self, event: Event) -> list[Event]:
         """Return what an event brings: itself if it is news, and a ``Reset`` where a conversation begins or ends."""
         match event:
-            case Membership():
+            case Membership() | Contact() | Hidden():
                 return self._hear_own(event) if self._knows_itself else []
             case Message() | Conversation() | Member():
                 return self._move(event) if self._is_followed(event.conversation) else []
             case _:
                 return [event]
 
-    def _hear_own(self, event: Membership) -> list[Event]:
+    def _hear_own(self, event: OwnChange) -> list[Event]:
         if event.rev <= self.position.rev:
             return []
         self.position.rev = event.rev
-        return self._move_oneself(event)
+        return self._move_oneself(event) if isinstance(event, Membership) else [event]
 
     def _move_oneself(self, event: Membership, asked: AbstractSet[UUID] = frozenset()) -> list[Event]:
         """Begin or end a conversation. One that was ``asked`` for goes on: its answer says what was between."""

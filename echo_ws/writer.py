@@ -245,9 +245,7 @@ class _Lane:
         try:
             async with asyncio.timeout(FIND_FOR_S):
                 for row in await self._find_when_possible([w.message for w in batch]):
-                    found = SendRow(
-                        row.n, "ok", is_new=False, seq=row.seq, rev=None, created_at=row.created_at, untold=False
-                    )
+                    found = SendRow(row.n, "ok", is_new=False, seq=row.seq, rev=None, created_at=row.created_at)
                     if not batch[row.n - 1].answer.done():
                         batch[row.n - 1].answer.set_result(found)
         except TimeoutError:

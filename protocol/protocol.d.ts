@@ -429,6 +429,17 @@ export interface MessageDelete {
 }
 
 /**
+ * Delete a message for yourself: the others go on seeing it. Your other devices hear `hidden`.
+ * Repeating it changes nothing.
+ */
+export interface MessageHide {
+  op: "message.hide";
+  conversation: Uuid;
+  message: Uuid;
+  id?: RequestId;
+}
+
+/**
  * Read messages by `seq`: the last ones, those before a `seq`, or those after one.
  * Reading changes nothing.
  */
@@ -485,6 +496,19 @@ export interface TypingSet {
   op: "typing.set";
   conversation: Uuid;
   kind?: TypingKind;
+  id?: RequestId;
+}
+
+/**
+ * Block somebody, or no longer: direct messages from there are kept from you, and the sender cannot tell.
+ * Repeating it changes nothing. What was kept from you stays so.
+ */
+export interface ContactBlock {
+  op: "contact.block";
+  user: Uuid;
+  on?: boolean;
+  /** For yourself; nobody else is told. */
+  reason?: Name;
   id?: RequestId;
 }
 
@@ -612,11 +636,11 @@ export interface Resumed {
   epoch: string;
   /** Pass it as `since` the next time. */
   time: Timestamp;
-  /** With `memberships` you have every change of your own up to here. */
+  /** With `changes` you have every change of your own up to here. */
   rev: Rev;
-  /** Where you were added, changed or removed. */
-  memberships?: Membership[];
-  /** There are more memberships: ask again from `rev`. */
+  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid. */
+  changes?: (Membership | Contact | Hidden)[];
+  /** There are more `changes`: ask again from `rev`. */
   more?: boolean;
   conversations?: ConversationChanges[];
   /** Watermarks that moved since `since`. */
@@ -688,6 +712,16 @@ export interface Message {
   metadata?: Record<string, unknown>;
   /** How many people set each emoji. */
   reactions?: Record<string, number>;
+  /** The message of which this is a copy; it may be where you cannot read it. */
+  forwarded_from?: Uuid;
+  /** Whom the sender named, of those who took part. */
+  mentions?: Uuid[];
+  pinned_at?: Timestamp;
+  pinned_by?: Uuid;
+  /** In a poll: how many people chose each option, by its place in `metadata.options` from 0. */
+  votes?: Record<string, number>;
+  /** You had blocked the sender: the message keeps its place, and you are not told what it says. */
+  hidden?: boolean;
 }
 
 /** A conversation as it now is. */
@@ -724,6 +758,32 @@ export interface Membership {
   left?: boolean;
   /** The conversation's `rev` above which you are told its changes. 0: you left, or it was deleted. */
   since?: Rev;
+  /** Until when you want no notifications from here. */
+  muted_until?: Timestamp;
+  /** You put it back among what you have not read. */
+  marked_unread?: boolean;
+}
+
+/** How you stand to somebody, as it now is: a contact, a blocked one, both or neither. Goes to you alone. */
+export interface Contact {
+  op: "contact";
+  user: Uuid;
+  /** Number of the change among those that concern you alone. */
+  rev: Rev;
+  contact?: boolean;
+  nickname?: string;
+  favorite?: boolean;
+  blocked?: boolean;
+}
+
+/** You deleted a message for yourself: show it no more, whatever becomes of it. Goes to you alone. */
+export interface Hidden {
+  op: "hidden";
+  conversation: Uuid;
+  message: Uuid;
+  seq: Seq;
+  /** Number of the change among those that concern you alone. */
+  rev: Rev;
 }
 
 /** How far a participant has received and read. A maximum: older ones may be ignored. */
@@ -794,11 +854,13 @@ export interface Commands {
   "message.send": MessageSend;
   "message.edit": MessageEdit;
   "message.delete": MessageDelete;
+  "message.hide": MessageHide;
   "message.history": MessageHistory;
   "reaction.set": ReactionSet;
   "delivery.ack": DeliveryAck;
   "message.read": MessageRead;
   "typing.set": TypingSet;
+  "contact.block": ContactBlock;
 }
 
 /** What the `ok` of each command holds. */
@@ -826,11 +888,13 @@ export interface Results {
   "message.send": MessageSent;
   "message.edit": Done;
   "message.delete": Done;
+  "message.hide": Done;
   "message.history": HistoryPage;
   "reaction.set": Done;
   "delivery.ack": Watermarks;
   "message.read": Watermarks;
   "typing.set": Done;
+  "contact.block": Done;
 }
 
 /** Every event by its `op`. */
@@ -840,6 +904,8 @@ export interface Events {
   "conversation": Conversation;
   "member": Member;
   "membership": Membership;
+  "contact": Contact;
+  "hidden": Hidden;
   "receipt": Receipt;
   "typing": Typing;
   "session": Session;

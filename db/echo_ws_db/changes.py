@@ -20,20 +20,6 @@ class ChangeRow(NamedTuple):
     body: str | None
 
 
-class MembershipRow(NamedTuple):
-    """A membership that changed, in which rev of its conversation. None did: a row without ``user_rev``."""
-
-    last_rev: int
-    user_rev: int | None
-    conversation_id: UUID | None
-    role: str | None
-    silenced: bool | None
-    has_left: bool
-    since_rev: int | None
-    is_deleted: bool
-    """Whether the conversation is."""
-
-
 class PlaceRow(NamedTuple):
     """Where a conversation of the user's stands; without one, the user's own stand."""
 
@@ -71,9 +57,9 @@ async def of_conversation(db: Database, conversation: UUID, above_rev: int, limi
     return as_rows(ChangeRow, await db.fetch(SQL.of_conversation, conversation, above_rev, limit))
 
 
-async def of_user(db: Database, viewer: UUID, above_rev: int, limit: int) -> list[MembershipRow]:
-    """Return ``limit`` memberships that changed, or all. No row: nothing ever did."""
-    return as_rows(MembershipRow, await db.fetch(SQL.of_user, viewer, above_rev, limit))
+async def of_user(db: Database, viewer: UUID, above_rev: int, limit: int) -> list[ChangeRow]:
+    """Return ``limit`` changes that concern the user alone, or all. No row: nothing ever did."""
+    return as_rows(ChangeRow, await db.fetch(SQL.of_user, viewer, above_rev, limit))
 
 
 async def places(db: Database, viewer: UUID) -> list[PlaceRow]:

@@ -18,17 +18,34 @@ LEFT JOIN LATERAL (
 WHERE h.conversation_id = $1
 ORDER BY c.rev
 
--- name: of_user(viewer, above_rev, limit) -> MembershipRow
--- The memberships of a user that changed above a rev of the user's own, with `last_rev` of the same snapshot; `since_rev`
--- is the conversation's rev in which the membership changed.
-SELECT u.last_rev, m.user_rev, m.conversation_id, m.role, m.silenced, m.left_seq IS NOT NULL AS has_left,
-       m.rev AS since_rev, m.user_id IS NOT NULL AND c.id IS NULL AS is_deleted
+-- name: of_user(viewer, above_rev, limit) -> ChangeRow
+-- Everything that changed for a user alone above a rev of the user's own, as it now is, in rev order; with `last_rev` of the
+-- same snapshot. One row without a kind when nothing changed; none when nothing ever did. `since_rev` of a membership is
+-- the conversation's rev in which it changed.
+SELECT u.last_rev, c.rev, c.kind, c.body::text
 FROM users.heads u
-LEFT JOIN messages.members m ON m.user_id = u.user_id AND m.user_rev > $2
-LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT m.user_rev AS rev, 'membership' AS kind, jsonb_build_object(
+        'user_rev', m.user_rev, 'conversation_id', m.conversation_id, 'role', m.role, 'silenced', m.silenced,
+        'left', m.left_seq IS NOT NULL, 'since_rev', m.rev, 'muted_until', m.muted_until, 'marked_unread', m.marked_unread,
+        'is_deleted', NOT EXISTS (SELECT FROM messages.conversations v
+                                  WHERE v.id = m.conversation_id AND v.deleted_at IS NULL)) AS body
+    FROM messages.members m WHERE m.user_id = $1 AND m.user_rev > $2
+    UNION ALL
+    SELECT h.user_rev, 'hidden', to_jsonb(h) FROM messages.hidden h WHERE h.user_id = $1 AND h.user_rev > $2
+    UNION ALL
+    SELECT r.user_rev, 'contact', jsonb_build_object(
+        'user_rev', r.user_rev, 'other_user_id', r.other_user_id, 'nickname', c.nickname,
+        'favorite', coalesce(c.favorite, FALSE), 'is_contact', c.id IS NOT NULL, 'is_blocked', b.id IS NOT NULL)
+    FROM users.relations r
+    LEFT JOIN users.contacts c ON c.user_id = r.user_id AND c.contact_user_id = r.other_user_id
+    LEFT JOIN users.blocked_users b ON b.user_id = r.user_id AND b.blocked_user_id = r.other_user_id
+    WHERE r.user_id = $1 AND r.user_rev > $2
+    ORDER BY 1
+    LIMIT $3
+) c ON TRUE
 WHERE u.user_id = $1
-ORDER BY m.user_rev
-LIMIT $3
+ORDER BY c.rev
 
 -- name: places(viewer) -> PlaceRow
 -- Where a user takes part, and where each of those conversations stands; the user's own stand is the row without one.
@@ -83,6 +100,8 @@ LEFT JOIN LATERAL (
       AND EXISTS (SELECT FROM messages.members m
                   WHERE m.conversation_id = i.conversation_id AND m.user_id = $1 AND s.seq > m.joined_seq
                     AND (m.left_seq IS NULL OR (s.seq <= m.left_seq AND s.rev <= m.left_rev)))
+      AND NOT EXISTS (SELECT FROM messages.hidden h
+                      WHERE h.user_id = $1 AND h.conversation_id = i.conversation_id AND h.seq = s.seq)
     UNION ALL
     SELECT m.rev, 'member', to_jsonb(m) FROM messages.members m
     WHERE m.conversation_id = i.conversation_id AND m.rev > i.above_rev AND m.rev <= p.last_rev

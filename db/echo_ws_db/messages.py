@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .rows import Database, as_changed, as_rows
+from .rows import Database, as_changed, as_rows, check
 from .statements import Statements
 
 SQL = Statements("messages")
@@ -18,7 +18,11 @@ class NewMessage(NamedTuple):
     conversation: UUID
     sender: UUID
     content: str
-    reply_to: UUID | None
+    reply_to: UUID | None = None
+    type: str = "text"
+    metadata: dict[str, Any] | None = None
+    forwarded_from: UUID | None = None
+    mentions: Sequence[UUID] = ()
 
 
 class SendRow(NamedTuple):
@@ -30,7 +34,10 @@ class SendRow(NamedTuple):
     seq: int | None
     rev: int | None
     created_at: datetime | None
-    untold: bool
+    untold: bool = False
+    withheld_from: UUID | None = None
+    mentioned: list[UUID] | None = None
+    """Those of the mentions who take part."""
 
 
 class FoundRow(NamedTuple):
@@ -41,28 +48,24 @@ class FoundRow(NamedTuple):
     created_at: datetime
 
 
-class MessageRow(NamedTuple):
-    """A message as everybody sees it (the view ``messages.snapshots``)."""
+class ChangedRow(NamedTuple):
+    """A message that was changed, as JSON of the view ``messages.snapshots``."""
 
-    id: UUID
-    conversation_id: UUID
+    snapshot: str
+
+
+class ReadRow(NamedTuple):
+    """A message that is read, as JSON of the view ``messages.snapshots``."""
+
     seq: int
-    rev: int
-    from_user_id: UUID
-    type: str
-    content: str
-    reply_to_id: UUID | None
-    edited: bool
-    deleted: bool
-    metadata: dict[str, Any] | None
-    reactions: dict[str, int] | None
-    created_at: datetime
+    snapshot: str
 
 
 async def send(db: Database, batch: Sequence[NewMessage], *, tracked_members: int, wait: bool) -> list[SendRow]:
     """Write a batch; the ids in it are distinct. With ``wait``, wait for locked heads up to ``lock_timeout``."""
-    columns = [list(column) for column in zip(*batch, strict=True)]
-    return as_rows(SendRow, await db.fetch(SQL.send, *columns, tracked_members, wait))
+    *columns, mentions = [list(column) for column in zip(*batch, strict=True)]
+    lists = [f"{{{','.join(map(str, users))}}}" if users else None for users in mentions]
+    return as_rows(SendRow, await db.fetch(SQL.send, *columns, lists, tracked_members, wait))
 
 
 async def tell(db: Database, conversations: Sequence[UUID]) -> None:
@@ -76,26 +79,29 @@ async def find(db: Database, batch: Sequence[NewMessage]) -> list[FoundRow]:
     return as_rows(FoundRow, await db.fetch(SQL.find, ids, conversations, senders))
 
 
-async def edit(db: Database, conversation: UUID, message: UUID, editor: UUID, content: str) -> MessageRow:
-    """Return the message as it now is."""
-    return as_changed(MessageRow, await db.fetchrow(SQL.edit, conversation, message, editor, content))
+async def edit(db: Database, conversation: UUID, message: UUID, editor: UUID, content: str) -> str:
+    """Return the message as it now is, as JSON."""
+    return as_changed(ChangedRow, await db.fetchrow(SQL.edit, conversation, message, editor, content)).snapshot
 
 
-async def remove(db: Database, conversation: UUID, message: UUID, remover: UUID) -> MessageRow:
-    """Return the tombstone."""
-    return as_changed(MessageRow, await db.fetchrow(SQL.remove, conversation, message, remover))
+async def remove(db: Database, conversation: UUID, message: UUID, remover: UUID) -> str:
+    """Return the tombstone, as JSON."""
+    return as_changed(ChangedRow, await db.fetchrow(SQL.remove, conversation, message, remover)).snapshot
 
 
-async def react(
-    db: Database, conversation: UUID, message: UUID, reactor: UUID, emoji: str, *, is_on: bool
-) -> MessageRow:
-    """Return the message as it now is."""
-    return as_changed(MessageRow, await db.fetchrow(SQL.react, conversation, message, reactor, emoji, is_on))
+async def hide(db: Database, conversation: UUID, message: UUID, hider: UUID) -> None:
+    """Delete a message for one user alone."""
+    check(await db.fetchval(SQL.hide, conversation, message, hider))
 
 
-async def before(db: Database, conversation: UUID, viewer: UUID, seq: int, limit: int) -> list[MessageRow]:
-    return as_rows(MessageRow, await db.fetch(SQL.before, conversation, viewer, seq, limit))
+async def react(db: Database, conversation: UUID, message: UUID, reactor: UUID, emoji: str, *, is_on: bool) -> str:
+    """Return the message as it now is, as JSON."""
+    return as_changed(ChangedRow, await db.fetchrow(SQL.react, conversation, message, reactor, emoji, is_on)).snapshot
 
 
-async def after(db: Database, conversation: UUID, viewer: UUID, seq: int, limit: int) -> list[MessageRow]:
-    return as_rows(MessageRow, await db.fetch(SQL.after, conversation, viewer, seq, limit))
+async def before(db: Database, conversation: UUID, viewer: UUID, seq: int, limit: int) -> list[ReadRow]:
+    return as_rows(ReadRow, await db.fetch(SQL.before, conversation, viewer, seq, limit))
+
+
+async def after(db: Database, conversation: UUID, viewer: UUID, seq: int, limit: int) -> list[ReadRow]:
+    return as_rows(ReadRow, await db.fetch(SQL.after, conversation, viewer, seq, limit))

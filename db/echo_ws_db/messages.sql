@@ -22,13 +22,17 @@ $$;
 
 -- function: messages.send
 -- Write a batch of messages and return one row for each, in the order of the input. Ids are not repeated within a batch.
--- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`,
--- `bad_reply`, and `busy`: the head is locked by somebody else, try again.
+-- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`, `blocking` (the
+-- sender has blocked the other one), `bad_reply`, and `busy`: the head is locked by somebody else, try again.
+-- A direct message to one who has blocked the sender is stored and answered like any other, and withheld from that one.
+-- `mentions` are array literals, as unnest takes arrays of arrays apart; who is no member is left out.
 -- Two statements, two snapshots: the second sees what was committed before the heads were locked.
 -- A reply to an earlier row of the batch stands and falls with it, hence the recursion.
 CREATE OR REPLACE FUNCTION messages.send(
-    ids UUID[], conversations UUID[], senders UUID[], contents TEXT[], replies UUID[], tracked_members INT, wait BOOLEAN)
-RETURNS TABLE (n BIGINT, outcome TEXT, is_new BOOLEAN, seq BIGINT, rev BIGINT, created_at TIMESTAMP, untold BOOLEAN)
+    ids UUID[], conversations UUID[], senders UUID[], contents TEXT[], replies UUID[], types TEXT[], metadatas JSONB[],
+    forwards UUID[], mentions TEXT[], tracked_members INT, wait BOOLEAN)
+RETURNS TABLE (n BIGINT, outcome TEXT, is_new BOOLEAN, seq BIGINT, rev BIGINT, created_at TIMESTAMP, untold BOOLEAN,
+               withheld_from UUID, mentioned UUID[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -48,12 +52,16 @@ BEGIN
 
     RETURN QUERY
     WITH RECURSIVE input AS MATERIALIZED (
-        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type
-        FROM unnest(ids, conversations, senders, contents, replies) WITH ORDINALITY
-             AS i(id, conversation, sender, content, reply_to, n)
+        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type, p.user_id AS peer,
+               EXISTS (SELECT FROM users.blocked_users b WHERE b.user_id = i.sender AND b.blocked_user_id = p.user_id) AS blocks,
+               EXISTS (SELECT FROM users.blocked_users b WHERE b.user_id = p.user_id AND b.blocked_user_id = i.sender) AS is_blocked
+        FROM unnest(ids, conversations, senders, contents, replies, types, metadatas, forwards, mentions) WITH ORDINALITY
+             AS i(id, conversation, sender, content, reply_to, message_type, metadata, forwarded_from, mention_list, n)
         LEFT JOIN messages.members m
                ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
         LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+        LEFT JOIN messages.members p
+               ON c.type = 'direct' AND p.conversation_id = c.id AND p.user_id <> i.sender AND p.left_seq IS NULL
     ), judged AS MATERIALIZED (
         SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
                CASE
@@ -61,6 +69,7 @@ BEGIN
                        CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'known' ELSE 'id_conflict' END
                    WHEN i.type IS NULL THEN 'not_found'
                    WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
+                   WHEN i.blocks THEN 'blocking'
                    WHEN i.conversation <> ALL (locked) THEN 'busy'
                    WHEN i.reply_to IS NOT NULL
                         AND NOT EXISTS (SELECT FROM messages.messages r
@@ -87,16 +96,21 @@ BEGIN
     ), numbered AS (
         SELECT j.*, b.member_count,
                b.seq + row_number() OVER w AS seq,
-               b.rev + row_number() OVER w AS rev
+               b.rev + row_number() OVER w AS rev,
+               CASE WHEN j.is_blocked THEN j.peer END AS withheld_from,
+               CASE WHEN j.mention_list IS NOT NULL THEN nullif(ARRAY(
+                   SELECT m.user_id FROM messages.members m
+                   WHERE m.conversation_id = j.conversation AND m.left_seq IS NULL AND m.user_id = ANY (j.mention_list::uuid[])
+                   ORDER BY m.user_id), '{}') END AS mentioned
         FROM accepted j JOIN bumped b ON b.conversation_id = j.conversation
         WINDOW w AS (PARTITION BY j.conversation ORDER BY j.n)
     ), stored AS (
-        INSERT INTO messages.messages (id, conversation_id, from_user_id, to_user_id, content, reply_to_id, seq, rev)
-        SELECT x.id, x.conversation, x.sender,
-               CASE WHEN x.type = 'direct' THEN coalesce(
-                   (SELECT p.user_id FROM messages.members p
-                    WHERE p.conversation_id = x.conversation AND p.user_id <> x.sender AND p.left_seq IS NULL), x.sender) END,
-               x.content, x.reply_to, x.seq, x.rev
+        INSERT INTO messages.messages
+            (id, conversation_id, from_user_id, to_user_id, content, reply_to_id, seq, rev, type, metadata, forwarded_from_id,
+             mentions, withheld_from)
+        SELECT x.id, x.conversation, x.sender, CASE WHEN x.type = 'direct' THEN coalesce(x.peer, x.sender) END,
+               x.content, x.reply_to, x.seq, x.rev, x.message_type, coalesce(x.metadata, '{}'), x.forwarded_from,
+               x.mentioned, x.withheld_from
         FROM numbered x
         RETURNING id, created_at
     ), threaded AS (
@@ -123,7 +137,7 @@ BEGIN
     SELECT j.n, CASE WHEN x.n IS NOT NULL OR j.verdict = 'known' THEN 'ok' ELSE j.verdict END, x.n IS NOT NULL,
            CASE j.verdict WHEN 'known' THEN j.known_seq ELSE x.seq END, x.rev,
            CASE j.verdict WHEN 'known' THEN j.known_at ELSE s.created_at END,
-           x.n IS NOT NULL AND j.conversation NOT IN (SELECT id FROM told)
+           x.n IS NOT NULL AND j.conversation NOT IN (SELECT id FROM told), x.withheld_from, x.mentioned
     FROM judged j
     LEFT JOIN numbered x ON x.n = j.n
     LEFT JOIN stored s ON s.id = j.id
@@ -147,7 +161,10 @@ BEGIN
         ELSE 'ok'
     END;
     IF outcome = 'ok' THEN
-        UPDATE messages.messages SET content = new_content, edited = TRUE WHERE id = message AND content <> new_content;
+        UPDATE messages.messages m
+        SET content = new_content, edited = TRUE, withheld_from = coalesce(m.withheld_from, (
+            SELECT b.user_id FROM users.blocked_users b WHERE b.user_id = m.to_user_id AND b.blocked_user_id = editor))
+        WHERE m.id = message AND m.content <> new_content;
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
 END
@@ -202,9 +219,29 @@ BEGIN
 END
 $$;
 
--- name: send(ids, conversations, senders, contents, replies, tracked_members, wait) -> SendRow
+-- function: messages.hide
+-- Note that a user deleted a message for himself or herself alone; noted before: nothing changes.
+CREATE OR REPLACE FUNCTION messages.hide(conversation UUID, message UUID, hider UUID, OUT outcome TEXT)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM users.heads h WHERE h.user_id = hider FOR NO KEY UPDATE;
+    outcome = 'ok';
+    IF NOT EXISTS (SELECT FROM messages.hidden h
+                   WHERE h.message_id = message AND h.user_id = hider AND h.conversation_id = conversation) THEN
+        INSERT INTO messages.hidden (user_id, message_id, conversation_id, seq, user_rev)
+        SELECT hider, m.id, m.conversation_id, m.seq, users.take_rev(hider)
+        FROM messages.messages m
+        JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+        WHERE m.id = message AND m.conversation_id = conversation AND messages.is_readable(conversation, hider, m.seq, m.rev);
+        outcome = CASE WHEN FOUND THEN 'ok' ELSE 'not_found' END;
+    END IF;
+END
+$$;
+
+-- name: send(ids, conversations, senders, contents, replies, types, metadatas, forwards, mentions, tracked_members, wait) -> SendRow
 -- The group commit: one row for each message, in the order given.
-SELECT n, outcome, is_new, seq, rev, created_at, untold FROM messages.send($1, $2, $3, $4, $5, $6, $7)
+SELECT n, outcome, is_new, seq, rev, created_at, untold, withheld_from, mentioned
+FROM messages.send($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
 -- function: messages.tell
 -- Lock first, look then: what a send commits while we wait for the lock is later than what we would have seen.
@@ -230,41 +267,37 @@ SELECT i.n, m.seq, m.created_at
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY i(id, conversation, sender, n)
 JOIN messages.messages m ON m.id = i.id AND m.conversation_id = i.conversation AND m.from_user_id = i.sender
 
--- name: edit(conversation, message, editor, content) -> Change
+-- name: edit(conversation, message, editor, content) -> ChangedRow
 -- The same content again: the message as it is, no rev taken.
-SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
-       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
-       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+SELECT outcome, to_jsonb(snapshot)::text AS snapshot
 FROM messages.edit($1, $2, $3, $4)
 
--- name: remove(conversation, message, remover) -> Change
+-- name: remove(conversation, message, remover) -> ChangedRow
 -- Leave a tombstone. Deleted already: the tombstone, no rev taken.
-SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
-       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
-       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+SELECT outcome, to_jsonb(snapshot)::text AS snapshot
 FROM messages.remove($1, $2, $3)
 
--- name: react(conversation, message, reactor, emoji, is_on) -> Change
+-- name: react(conversation, message, reactor, emoji, is_on) -> ChangedRow
 -- Set or take away one emoji. As it was already: the message as it is, no rev taken.
-SELECT outcome, (snapshot).id, (snapshot).conversation_id, (snapshot).seq, (snapshot).rev, (snapshot).from_user_id,
-       (snapshot).type, (snapshot).content, (snapshot).reply_to_id, (snapshot).edited, (snapshot).deleted,
-       (snapshot).metadata, (snapshot).reactions, (snapshot).created_at
+SELECT outcome, to_jsonb(snapshot)::text AS snapshot
 FROM messages.react($1, $2, $3, $4, $5)
 
--- name: before(conversation, viewer, seq, limit) -> MessageRow
+-- name: hide(conversation, message, hider) -> None
+-- Delete a message for one user alone.
+SELECT messages.hide($1, $2, $3) AS outcome
+
+-- name: before(conversation, viewer, seq, limit) -> ReadRow
 -- The readable messages below `seq`, the last one first.
-SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content, s.reply_to_id, s.edited, s.deleted,
-       s.metadata, s.reactions, s.created_at
+SELECT s.seq, to_jsonb(s)::text AS snapshot
 FROM messages.snapshots s
 WHERE s.conversation_id = $1 AND s.seq < $3 AND messages.is_readable($1, $2, s.seq, s.rev)
   AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
 ORDER BY s.seq DESC
 LIMIT $4
 
--- name: after(conversation, viewer, seq, limit) -> MessageRow
+-- name: after(conversation, viewer, seq, limit) -> ReadRow
 -- The readable messages above `seq`, the first one first.
-SELECT s.id, s.conversation_id, s.seq, s.rev, s.from_user_id, s.type, s.content, s.reply_to_id, s.edited, s.deleted,
-       s.metadata, s.reactions, s.created_at
+SELECT s.seq, to_jsonb(s)::text AS snapshot
 FROM messages.snapshots s
 WHERE s.conversation_id = $1 AND s.seq > $3 AND messages.is_readable($1, $2, s.seq, s.rev)
   AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
@@ -272,11 +305,14 @@ ORDER BY s.seq
 LIMIT $4
 
 -- function: messages.is_readable
--- What a member may read: the seqs of the times of membership and, of one who left, nothing that changed since.
+-- What a member may read: the seqs of the times of membership and, of one who left, nothing that changed since; nothing
+-- that the member deleted for himself or herself.
 CREATE OR REPLACE FUNCTION messages.is_readable(conversation UUID, viewer UUID, at_seq BIGINT, at_rev BIGINT)
 RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
         SELECT FROM messages.members m
         WHERE m.conversation_id = conversation AND m.user_id = viewer AND at_seq > m.joined_seq
           AND (m.left_seq IS NULL OR (at_seq <= m.left_seq AND at_rev <= m.left_rev)))
+       AND NOT EXISTS (SELECT FROM messages.hidden h
+                       WHERE h.user_id = viewer AND h.conversation_id = conversation AND h.seq = at_seq)
 $$;

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Database: TypeAlias = "Store | asyncpg.Connection[asyncpg.Record]"
 """What statements run on: a pool, or a single connection."""
 
-Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "busy"]
+Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "blocking", "busy"]
 
 T = TypeVar("T")
 
@@ -29,9 +29,14 @@ def as_rows(type_: type[T], records: Iterable[Any]) -> list[T]:
     return [type_(*record) for record in records]
 
 
+def check(outcome: Any) -> None:
+    """Return if a statement that returns its outcome alone had an effect, or raise ``Refused``."""
+    if outcome != "ok":
+        raise Refused(outcome)
+
+
 def as_changed(type_: type[T], record: Any) -> T:
     """Return the struct behind a record's leading ``outcome``, or raise ``Refused``."""
     outcome, *columns = record
-    if outcome != "ok":
-        raise Refused(outcome)
+    check(outcome)
     return type_(*columns)

@@ -2,6 +2,7 @@
 
 from . import (
     accounts,
+    contacts,
     conversations,
     emails,
     messages,
@@ -16,6 +17,7 @@ from . import (
 
 __all__ = [
     "accounts",
+    "contacts",
     "conversations",
     "emails",
     "messages",

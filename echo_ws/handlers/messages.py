@@ -1,9 +1,9 @@
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import as_message, utc
+from echo_ws.events import Told, message_in, messages_in, utc
 from echo_ws_db import conversations, messages
 from echo_ws_db.messages import NewMessage
-from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageHistory, MessageSend
+from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageHide, MessageHistory, MessageSend
 from echo_ws_protocol.events import Message
 from echo_ws_protocol.replies import Done, HistoryPage, MessageSent
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
@@ -18,33 +18,39 @@ async def send(ctx: Context, command: MessageSend) -> MessageSent:
     assert row.created_at
     created_at = utc(row.created_at)
     if row.rev:  # else it was stored before, and published or about to be
-        ctx.publish(
-            Message(
-                conversation=command.conversation,
-                message=command.message,
-                seq=row.seq,
-                rev=row.rev,
-                sender=ctx.user,
-                type="text",
-                content=command.content,
-                created_at=created_at,
-                reply_to=command.reply_to,
-            )
+        message = Message(
+            conversation=command.conversation,
+            message=command.message,
+            seq=row.seq,
+            rev=row.rev,
+            sender=ctx.user,
+            type="text",
+            content=command.content,
+            created_at=created_at,
+            reply_to=command.reply_to,
         )
+        ctx.publish(Told(message, row.withheld_from))
     return MessageSent(row.seq, created_at)
 
 
 @handles(MessageEdit)
 async def edit(ctx: Context, command: MessageEdit) -> Done:
-    row = await messages.edit(ctx.db, command.conversation, command.message, ctx.user, command.content)
-    ctx.publish(as_message(row))
+    changed = await messages.edit(ctx.db, command.conversation, command.message, ctx.user, command.content)
+    ctx.publish(message_in(changed))
     return Done()
 
 
 @handles(MessageDelete)
 async def delete(ctx: Context, command: MessageDelete) -> Done:
-    row = await messages.remove(ctx.db, command.conversation, command.message, ctx.user)
-    ctx.publish(as_message(row))
+    changed = await messages.remove(ctx.db, command.conversation, command.message, ctx.user)
+    ctx.publish(message_in(changed))
+    return Done()
+
+
+@handles(MessageHide)
+async def hide(ctx: Context, command: MessageHide) -> Done:
+    await messages.hide(ctx.db, command.conversation, command.message, ctx.user)
+    ctx.poke(ctx.user)
     return Done()
 
 
@@ -62,4 +68,4 @@ async def history(ctx: Context, command: MessageHistory) -> HistoryPage:
     if not rows and not await conversations.ever_member(*place):
         raise NotFound
     page = sorted(rows[: command.limit], key=lambda row: row.seq)
-    return HistoryPage([as_message(row) for row in page], more=len(rows) > command.limit)
+    return HistoryPage(messages_in((row.snapshot for row in page), ctx.user), more=len(rows) > command.limit)

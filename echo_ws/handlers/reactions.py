@@ -1,5 +1,5 @@
 from echo_ws.dispatch import Context, handles
-from echo_ws.events import as_message
+from echo_ws.events import message_in
 from echo_ws_db import messages
 from echo_ws_protocol.commands import ReactionSet
 from echo_ws_protocol.replies import Done
@@ -7,6 +7,8 @@ from echo_ws_protocol.replies import Done
 
 @handles(ReactionSet)
 async def set_reaction(ctx: Context, command: ReactionSet) -> Done:
-    row = await messages.react(ctx.db, command.conversation, command.message, ctx.user, command.emoji, is_on=command.on)
-    ctx.publish(as_message(row))
+    changed = await messages.react(
+        ctx.db, command.conversation, command.message, ctx.user, command.emoji, is_on=command.on
+    )
+    ctx.publish(message_in(changed))
     return Done()

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import as_membership, events_in, utc
+from echo_ws.events import MembershipBody, events_in, memberships_in, own_changes_in, utc
 from echo_ws_db import changes, sessions
-from echo_ws_db.changes import MembershipRow, WatermarkRow
+from echo_ws_db.changes import WatermarkRow
 from echo_ws_db.sessions import SessionListRow
 from echo_ws_protocol.commands import SessionList, SessionRefresh, SessionResume, SessionRevoke
 from echo_ws_protocol.events import Receipt
@@ -34,7 +34,8 @@ WHOLE_BYTES = 256 * 1024
 TOO_FAR = 20 * PAGE
 """Changes behind, from which on reading anew is cheaper than catching up."""
 
-MEMBERSHIPS = 500
+OWN = 500
+"""Changes of the user's own in one answer."""
 
 
 @handles(SessionRefresh)
@@ -69,19 +70,19 @@ async def resume(ctx: Context, command: SessionResume) -> Resumed:
     async with ctx.services.catch_ups:
         await ctx.hear()
         is_known = command.epoch == ctx.services.epoch
-        rows = await changes.of_user(ctx.db, ctx.user, command.rev if is_known else 0, MEMBERSHIPS)
-        cursors = {**_arrivals(rows), **command.conversations}
+        rows = await changes.of_user(ctx.db, ctx.user, command.rev if is_known else 0, OWN)
+        cursors = {**_arrivals(memberships_in(rows)), **command.conversations}
         standing = dict(await changes.standing(ctx.db, ctx.user, list(cursors)))
         plan = plan_catch_up(cursors, standing, is_known=is_known)
         pages = await _read(ctx, plan.due)
         marks = await changes.receipts(ctx.db, ctx.user, _without_zone(command.since) if is_known else None)
-    memberships = [as_membership(row) for row in rows if row.user_rev]
-    is_full = len(memberships) == MEMBERSHIPS
+    own = own_changes_in(rows)
+    is_full = len(own) == OWN
     return Resumed(
         epoch=ctx.services.epoch,
         time=utc(marks[0].now),
-        rev=memberships[-1].rev if is_full else rows[0].last_rev if rows else 0,
-        memberships=memberships,
+        rev=own[-1].rev if is_full else rows[0].last_rev if rows else 0,
+        changes=own,
         more=is_full,
         conversations=[*plan.answers, *pages],
         receipts=_as_receipts(marks),
@@ -129,7 +130,8 @@ async def _read(ctx: Context, due: dict[UUID, int]) -> list[ConversationChanges]
         elif room <= 0:
             answers.append(ConversationChanges(conversation, cursor, more=True))
         else:
-            events, up_to = events_in(page, PAGE, room)
+            changed, up_to = events_in(page, PAGE, room)
+            events = [told.to(ctx.user) for told in changed]
             room -= sum(len((row.body or "").encode()) for row in page)
             answers.append(ConversationChanges(conversation, up_to, events, more=up_to < page[0].last_rev))
     return answers
@@ -150,13 +152,9 @@ def _as_summary(row: SessionListRow, current: UUID) -> SessionSummary:
     )
 
 
-def _arrivals(rows: Sequence[MembershipRow]) -> dict[UUID, int]:
+def _arrivals(memberships: Sequence[MembershipBody]) -> dict[UUID, int]:
     """Return where the client begins in conversations that it may not have yet."""
-    return {
-        row.conversation_id: row.since_rev or 0
-        for row in rows
-        if row.conversation_id and not (row.has_left or row.is_deleted)
-    }
+    return {each.conversation_id: each.since_rev for each in memberships if not (each.left or each.is_deleted)}
 
 
 def _as_receipts(marks: Sequence[WatermarkRow]) -> list[Receipt]:

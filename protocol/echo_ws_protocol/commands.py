@@ -326,6 +326,16 @@ class MessageDelete(Command[Done], frozen=True, tag="message.delete"):
     message: MessageId
 
 
+class MessageHide(Command[Done], frozen=True, tag="message.hide"):
+    """Delete a message for yourself: the others go on seeing it. Your other devices hear ``hidden``.
+
+    Repeating it changes nothing.
+    """
+
+    conversation: ConversationId
+    message: MessageId
+
+
 class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
     """Read messages by ``seq``: the last ones, those before a ``seq``, or those after one.
 
@@ -379,6 +389,18 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
 
     conversation: ConversationId
     kind: TypingKind = "text"
+
+
+class ContactBlock(Command[Done], frozen=True, tag="contact.block"):
+    """Block somebody, or no longer: direct messages from there are kept from you, and the sender cannot tell.
+
+    Repeating it changes nothing. What was kept from you stays so.
+    """
+
+    user: UserId
+    on: bool = True
+    reason: Name | None = None
+    """For yourself; nobody else is told."""
 
 
 WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(

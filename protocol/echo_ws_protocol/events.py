@@ -1,11 +1,11 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
-Durable events (``message``, ``conversation``, ``member``) carry the conversation's ``rev``, ``membership`` the user's
-own; momentary ones (``receipt``, ``typing``, ``session``) may be lost and are never replayed. Nothing in an event that
-goes to several people depends on who reads it.
+Durable events carry a ``rev``: ``message``, ``conversation`` and ``member`` the conversation's, ``membership``,
+``contact`` and ``hidden`` the user's own; momentary ones (``receipt``, ``typing``, ``session``) may be lost and are
+never replayed. Nothing in an event that goes to several people depends on who reads it.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
@@ -61,6 +61,16 @@ class Message(Event, frozen=True, tag="message"):
     metadata: dict[str, Any] | None = None
     reactions: dict[str, int] | None = None
     """How many people set each emoji."""
+    forwarded_from: MessageId | None = None
+    """The message of which this is a copy; it may be where you cannot read it."""
+    mentions: list[UserId] = field(default_factory=list)
+    """Whom the sender named, of those who took part."""
+    pinned_at: Timestamp | None = None
+    pinned_by: UserId | None = None
+    votes: dict[str, int] | None = None
+    """In a poll: how many people chose each option, by its place in ``metadata.options`` from 0."""
+    hidden: bool = False
+    """You had blocked the sender: the message keeps its place, and you are not told what it says."""
 
 
 class Conversation(Event, frozen=True, tag="conversation"):
@@ -97,6 +107,36 @@ class Membership(Event, frozen=True, tag="membership"):
     left: bool = False
     since: Rev = 0
     """The conversation's ``rev`` above which you are told its changes. 0: you left, or it was deleted."""
+    muted_until: Timestamp | None = None
+    """Until when you want no notifications from here."""
+    marked_unread: bool = False
+    """You put it back among what you have not read."""
+
+
+class Contact(Event, frozen=True, tag="contact"):
+    """How you stand to somebody, as it now is: a contact, a blocked one, both or neither. Goes to you alone."""
+
+    user: UserId
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+    contact: bool = False
+    nickname: str | None = None
+    favorite: bool = False
+    blocked: bool = False
+
+
+class Hidden(Event, frozen=True, tag="hidden"):
+    """You deleted a message for yourself: show it no more, whatever becomes of it. Goes to you alone."""
+
+    conversation: ConversationId
+    message: MessageId
+    seq: Seq
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+
+
+OwnChange: TypeAlias = Membership | Contact | Hidden
+"""What concerns one user alone, by the user's own ``rev``."""
 
 
 class Receipt(Event, frozen=True, tag="receipt"):

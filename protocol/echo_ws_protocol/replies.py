@@ -3,7 +3,7 @@
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Conversation, Member, Membership, Message, Receipt
+from .events import Contact, Conversation, Hidden, Member, Membership, Message, Receipt
 from .types import (
     ConversationId,
     ConversationType,
@@ -172,11 +172,11 @@ class Resumed(Struct, frozen=True, omit_defaults=True):
     time: Timestamp
     """Pass it as ``since`` the next time."""
     rev: Rev
-    """With ``memberships`` you have every change of your own up to here."""
-    memberships: list[Membership] = field(default_factory=list)
-    """Where you were added, changed or removed."""
+    """With ``changes`` you have every change of your own up to here."""
+    changes: list[Membership | Contact | Hidden] = field(default_factory=list)
+    """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid."""
     more: bool = False
-    """There are more memberships: ask again from ``rev``."""
+    """There are more ``changes``: ask again from ``rev``."""
     conversations: list[ConversationChanges] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     """Watermarks that moved since ``since``."""

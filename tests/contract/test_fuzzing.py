@@ -21,7 +21,7 @@ from echo_ws.client import _pause_asked
 from echo_ws.config import ConfigError, JwtKey, Settings
 from echo_ws.connection import shake_hands
 from echo_ws.errors import BadField
-from echo_ws.events import from_body
+from echo_ws.events import Told, from_body
 from echo_ws.feed import Feed
 from echo_ws.frame import Frame, payload_of
 from echo_ws.handlers.conversations import _as_place
@@ -158,7 +158,7 @@ def test_what_is_whole_is_heard() -> None:
         created_at=datetime.fromisoformat("2026-01-01T00:00:00Z"),
     )  # fmt: skip
 
-    heard = checked(unpack(pack(change_of(message))))
+    heard = checked(unpack(pack(change_of(Told(message)))))
 
     assert (Kind.MESSAGE, 1, message) == (heard.kind, heard.rev, JSON.decode_server_frame(payload_of(heard.frame.json)))
 

@@ -6,7 +6,7 @@ A bug is a function that builds itself in, named by what it does. Its docstring 
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from echo_ws.broker import RedisBroker
 from echo_ws.connection import Connection
 from echo_ws.dispatch import HANDLERS, Context
 from echo_ws.errors import Busy
-from echo_ws.events import utc
+from echo_ws.events import Told, utc
 from echo_ws.feed import Feed
 from echo_ws.hub import Topic
 from echo_ws.sessions import Sessions
@@ -25,7 +25,7 @@ from echo_ws_db import changes, messages
 from echo_ws_db.changes import ChangeRow
 from echo_ws_db.messages import NewMessage, SendRow
 from echo_ws_db.pool import Store
-from echo_ws_db.rows import Refused, as_rows
+from echo_ws_db.rows import Refused
 from echo_ws_protocol.commands import MessageEdit, MessageSend, SessionResume
 from echo_ws_protocol.events import Member, Message
 from echo_ws_protocol.ids import uuid7
@@ -76,12 +76,13 @@ def _later(work: Any) -> None:
 def acknowledge_before_commit() -> None:
     """Answer when the statement has run, and commit a little later: fewer waits."""
 
+    store = messages.send
+
     async def send(db: Store, batch: Sequence[NewMessage], *, tracked_members: int, wait: bool) -> list[SendRow]:
         connection = await db._pool.acquire()
         transaction = connection.transaction()
         await transaction.start()
-        columns = [list(column) for column in zip(*batch, strict=True)]
-        rows = as_rows(SendRow, await connection.fetch(messages.SQL.send, *columns, tracked_members, wait))
+        rows = await store(cast("Any", connection), batch, tracked_members=tracked_members, wait=wait)
 
         async def commit() -> None:
             await asyncio.sleep(0.2)
@@ -100,17 +101,15 @@ def publish_before_commit() -> None:
     fails = _every(10)
 
     async def send(ctx: Context, command: MessageSend) -> MessageSent:
-        new = [
-            [value] for value in (command.message, command.conversation, ctx.user, command.content, command.reply_to)
-        ]
+        new = NewMessage(command.message, command.conversation, ctx.user, command.content, command.reply_to)
         async with ctx.db._pool.acquire() as connection:
             transaction = connection.transaction()
             await transaction.start()
-            (row,) = as_rows(SendRow, await connection.fetch(messages.SQL.send, *new, 32, True))
+            (row,) = await messages.send(cast("Any", connection), [new], tracked_members=32, wait=True)
             if row.outcome == "ok" and row.seq and row.created_at:
                 sent = MessageSent(row.seq, utc(row.created_at))
                 if row.rev:
-                    ctx.publish(_message(ctx, command, sent, row.rev))
+                    ctx.publish(Told(_message(ctx, command, sent, row.rev)))
                 if not (row.is_new and fails()):
                     await transaction.commit()
                     return sent

@@ -28,6 +28,7 @@ THINGS: dict[str, Thing] = {
     "message": "message",
     "reply_to": "message",
     "participants": "user",
+    "user": "user",
     "session": "session",
 }
 """What the id in a field names."""
@@ -38,8 +39,15 @@ VALUES: dict[str, Any] = {"type": "group", "content": "hi", "emoji": "👍", "se
 NEW = {("message.send", "message"), ("conversation.create", "conversation")}
 """Fields that name what is to be made: an id in use is a conflict, whoever uses it and for what."""
 
-ALLOWED = {("message.history", "conversation", "left"), ("session.resume", "conversations", "left")}
-"""One who left may read what was there until then."""
+ALLOWED = {
+    (op, field, "left")
+    for op, field in (
+        ("message.history", "conversation"),
+        ("message.hide", "conversation"),
+        ("session.resume", "conversations"),
+    )
+}
+"""One who left may read what was there until then, and put it away."""
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list"),

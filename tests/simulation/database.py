@@ -3,15 +3,16 @@
 ``test_database.py`` holds it to the real one. Every change takes the next rev of its conversation.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec import json
+
+from echo_ws.events import MembershipBody, MessageBody
 from echo_ws_db import changes, messages, sessions
-from echo_ws_db.messages import MessageRow
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC).replace(tzinfo=None)
 Row = tuple[Any, ...]
@@ -175,14 +176,14 @@ class Database:
         if viewer not in self.users:
             return []
         rows = [
-            (m.user_rev, c.id, "member", False, m.left_seq is not None, m.rev, c.is_deleted)
+            (m.user_rev, "membership", _membership(c, m))
             for c in self.conversations.values()
             for m in c.members
             if m.user == viewer and m.user_rev > above
         ]
         rows.sort()
         last_rev = self.users[viewer]
-        return [(last_rev, *row) for row in rows[:limit]] or [(last_rev, None, None, None, None, False, None, False)]
+        return [(last_rev, *row) for row in rows[:limit]] or [(last_rev, None, None, None)]
 
     def _conversation_heads(self, ids: Sequence[UUID]) -> list[Row]:
         return [(id_, self.conversations[id_].last_rev) for id_ in ids if id_ in self.conversations]
@@ -213,14 +214,14 @@ class Database:
         *batch, _, _ = columns
         return [self._send_one(n, *row) for n, row in enumerate(zip(*batch, strict=True), 1)]
 
-    def _send_one(self, n: int, id_: UUID, place: UUID, sender: UUID, content: str, _: UUID | None) -> Row:
+    def _send_one(self, n: int, id_: UUID, place: UUID, sender: UUID, content: str, *_: Any) -> Row:
         conversation = self.conversations[place]
         if known := conversation.messages.get(id_):
-            return n, "ok", False, known.seq, None, NOON, False
+            return n, "ok", False, known.seq, None, NOON, False, None, None
         if conversation.is_deleted or not conversation.has(sender):
-            return n, "not_found", False, None, None, None, False
+            return n, "not_found", False, None, None, None, False, None, None
         message = self.post(conversation, sender, id_, content)
-        return n, "ok", True, message.seq, message.rev, NOON, False
+        return n, "ok", True, message.seq, message.rev, NOON, False, None, None
 
     def _find(self, ids: Sequence[UUID], places: Sequence[UUID], _: Sequence[UUID]) -> list[Row]:
         return [
@@ -233,17 +234,17 @@ class Database:
         conversation = self.conversations[place]
         message = conversation.messages.get(id_)
         if conversation.is_deleted or not conversation.has(editor) or not message or message.deleted:
-            return [("not_found", *[None] * 13)]
+            return [("not_found", None)]
         self.rewrite(conversation, message, content)
-        return [("ok", *_columns(conversation, message))]
+        return [("ok", _snapshot(conversation, message))]
 
     def _remove(self, place: UUID, id_: UUID, remover: UUID) -> list[Row]:
         conversation = self.conversations[place]
         message = conversation.messages.get(id_)
         if conversation.is_deleted or not conversation.has(remover) or not message:
-            return [("not_found", *[None] * 13)]
+            return [("not_found", None)]
         self.erase(conversation, message)
-        return [("ok", *_columns(conversation, message))]
+        return [("ok", _snapshot(conversation, message))]
 
     def _by_token(self, digest: str) -> list[Row]:
         user = self.sessions.get(digest)
@@ -254,8 +255,7 @@ def _changes(conversation: Conversation, above: int, viewer: UUID | None = None)
     """Yield what changed, for everybody or as far as ``viewer`` may read it."""
     for message in conversation.messages.values():
         if message.rev > above and (viewer is None or conversation.may_read(viewer, message)):
-            row = dict(zip(MessageRow._fields, _columns(conversation, message), strict=True))
-            yield Change(message.rev, "message", _json(**row))
+            yield Change(message.rev, "message", _snapshot(conversation, message))
     for member in conversation.members:
         if member.rev > above:
             yield Change(
@@ -282,24 +282,42 @@ def _page(found: Iterator[Change], limit: int) -> list[Change]:
     return [change for n, change in enumerate(ordered) if n < limit or change.rev == ordered[limit - 1].rev]
 
 
-def _columns(conversation: Conversation, message: Message) -> Row:
+def _snapshot(conversation: Conversation, message: Message) -> str:
     """Return a message as the view ``messages.snapshots`` shows it."""
-    return (
-        message.id,
-        conversation.id,
-        message.seq,
-        message.rev,
-        message.sender,
-        "text",
-        message.content,
-        None,
-        message.edited,
-        message.deleted,
-        None,
-        None,
-        NOON,
-    )
+    return json.encode(
+        MessageBody(
+            id=message.id,
+            conversation_id=conversation.id,
+            seq=message.seq,
+            rev=message.rev,
+            from_user_id=message.sender,
+            type="text",
+            content=message.content,
+            reply_to_id=None,
+            edited=message.edited,
+            deleted=message.deleted,
+            metadata=None,
+            reactions=None,
+            created_at=NOON,
+        )
+    ).decode()
+
+
+def _membership(conversation: Conversation, member: Member) -> str:
+    return json.encode(
+        MembershipBody(
+            user_rev=member.user_rev,
+            conversation_id=conversation.id,
+            role="member",
+            silenced=False,
+            left=member.left_seq is not None,
+            since_rev=member.rev,
+            is_deleted=conversation.is_deleted,
+            muted_until=None,
+            marked_unread=False,
+        )
+    ).decode()
 
 
 def _json(**row: Any) -> str:
-    return json.dumps(row, default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value))
+    return json.encode(row).decode()

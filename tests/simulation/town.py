@@ -14,7 +14,7 @@ from msgspec import UNSET
 from echo_ws import tokens
 from echo_ws.admission import Admission
 from echo_ws.connection import Commons, Connection, Outbox
-from echo_ws.events import MemberBody, as_member, events_in
+from echo_ws.events import MemberBody, Told, as_member, events_in
 from echo_ws.heartbeat import Heartbeat
 from echo_ws.hub import Channel
 from echo_ws.metrics import Metrics
@@ -246,7 +246,7 @@ class Town:
             return None
         things = self.database.answer(changes.SQL.missed, (user, [id_], [0], EVERYTHING))
         events, _ = events_in([changes.MissedRow(*row) for row in things], EVERYTHING)
-        return {thing_of(event): event for event in events}
+        return {thing_of(told.event): told.to(user) for told in events}
 
     # Deeds
 
@@ -281,7 +281,7 @@ class Town:
             body = MemberBody(
                 conversation.id, device.user, membership.rev, "member", silenced=False, left_seq=membership.left_seq
             )
-            node.server.feed.publish(as_member(body))
+            node.server.feed.publish(Told(as_member(body)))
             node.server.feed.poke(Channel("u", device.user))
 
     async def _open_or_close(self) -> None:
