@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -22,6 +22,7 @@ from .feed import Feed
 from .hub import Channel, Listener
 from .logs import get_logger
 from .metrics import Metrics
+from .presences import Presences
 from .session import Session
 from .sessions import Sessions
 from .writer import Writer
@@ -42,6 +43,7 @@ class Services:
     epoch: str
     """The identity of the database."""
     accounts: Accounts
+    presences: Presences
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
 
@@ -87,20 +89,25 @@ class Context:
     def now(self) -> float:
         return self.services.clock()
 
-    async def hear(self) -> None:
-        """Let the connection hear what is committed from now on, after the reply that is about to be given."""
-        if self.listener:
+    def hold(self) -> None:
+        """Keep the connection's events back until the reply has been given."""
+        if self.listener and not self.is_held:
             self.is_held = True
             self.listener.hold()
+
+    async def hear(self) -> None:
+        """Let the connection hear what is committed from now on, after the reply that is about to be given."""
+        self.hold()
+        if self.listener:
             await self.services.feed.attach(self.listener)
 
     def publish(self, told: Told[Thing]) -> None:
         """Tell everybody in the conversation of a change that is committed. Never waits."""
         self.services.feed.publish(told)
 
-    def mention(self, event: Receipt | Typing) -> None:
-        """Tell the others in the conversation something momentary. Never waits."""
-        self.services.feed.mention(event)
+    def mention(self, event: Receipt | Typing, kept_from: Collection[UUID] = ()) -> None:
+        """Tell the others in the conversation something momentary, but for some. Never waits."""
+        self.services.feed.mention(event, kept_from)
 
     def poke(self, user: UUID) -> None:
         """Let the user's connections look for what changed for them. Never waits."""

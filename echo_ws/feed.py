@@ -7,7 +7,7 @@ stream misses (a hole, a fresh subscription, the sweep), and never makes a publi
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from uuid import UUID
 
 from echo_ws_db import changes
@@ -77,6 +77,10 @@ class Feed:
         self._others[name] = hear
         self._broker.subscribe(name)
 
+    def unlisten(self, name: str) -> None:
+        if self._others.pop(name, None):
+            self._broker.unsubscribe(name)
+
     def say(self, name: str, payload: bytes) -> None:
         """Publish to those who ``listen`` on other workers."""
         self._broker.publish(name, payload)
@@ -138,9 +142,9 @@ class Feed:
         """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
         self._publish(Channel("c", told.event.conversation), change_of(told))
 
-    def mention(self, event: Receipt | Typing) -> None:
-        """Tell the others in the conversation something momentary."""
-        self._publish(Channel("c", event.conversation), mention_of(event))
+    def mention(self, event: Receipt | Typing, kept_from: Collection[UUID] = ()) -> None:
+        """Tell the others in the conversation something momentary, but for some."""
+        self._publish(Channel("c", event.conversation), mention_of(event, kept_from))
 
     def tell(self, user: UUID, event: Session) -> None:
         """Tell a user's connections something momentary."""

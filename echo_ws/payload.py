@@ -5,6 +5,7 @@ client as something else than its head says.
 """
 
 import struct
+from collections.abc import Collection
 from typing import TypeVar
 from uuid import UUID
 
@@ -138,9 +139,10 @@ def own_change_of(event: OwnChange) -> Change:
     return Change(event.rev, Kind.OWN, Frame.of(event))
 
 
-def mention_of(event: Receipt | Typing | Session) -> Change:
+def mention_of(event: Receipt | Typing | Session, kept_from: Collection[UUID] = ()) -> Change:
     actor = None if isinstance(event, Session) else event.user
-    return Change(0, _KINDS[type(event)], Frame.of(event), actor)
+    apart = Apart(frozenset(kept_from), None) if kept_from else None
+    return Change(0, _KINDS[type(event)], Frame.of(event), actor, apart)
 
 
 def event_of(change: Change, kind: type[E]) -> E:

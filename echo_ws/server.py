@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from echo_ws_protocol.commands import WITHOUT_SESSION, Command, SessionStart
 from echo_ws_protocol.errors import CloseCode
 from echo_ws_protocol.events import Bye, Hello
 from echo_ws_protocol.replies import Done, Reply
+from echo_ws_protocol.types import OwnStatus
 
 from . import __version__, handlers
 from .accounts import Accounts
@@ -35,6 +36,7 @@ from .limits import Limits
 from .logs import get_logger
 from .metrics import Metrics, sample
 from .peers import BEAT_S, PEERS, Peers
+from .presences import Presences
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
 from .settings import Settings
@@ -82,6 +84,7 @@ class Server:
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
         self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed)
+        self._presences = Presences(store, self.feed, settings, self._statuses_of, loop.time)
         self._accounts = Accounts(settings, broker, self._limits, loop.time)
         self._services = Services(
             store,
@@ -92,6 +95,7 @@ class Server:
             loop.time,
             database,
             self._accounts,
+            self._presences,
             asyncio.Semaphore(CATCH_UPS),
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,6 +123,7 @@ class Server:
         await self.feed.start()
         self.writer.start()
         self._spawn(self.sessions.watch())
+        self._spawn(self._presences.run())
         self._spawn(self._watch_database())
         self._spawn(sample(self.metrics))
         self.metrics.probes.append(self._probe)
@@ -204,6 +209,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._presences.close()
         await self._accounts.close()
         await self.writer.close()
         await self.feed.close()
@@ -246,6 +252,8 @@ class Server:
             self._connections.discard(connection)
             self._forget(connection)
             self.feed.detach(connection)
+            self._presences.unwatch(connection)
+            self._presences.changed(connection.user)
 
     def _forget(self, connection: Connection) -> None:
         theirs = self._of_user[connection.user]
@@ -318,6 +326,7 @@ class Server:
         self._connections.add(connection)
         self._of_user.setdefault(session.user, {})[connection] = None
         self._make_room(session.user)
+        self._presences.changed(session.user)
         await self.feed.attach(connection)
         if connection.is_closed:
             return
@@ -325,6 +334,9 @@ class Server:
             connection.send(reply)
         connection.send(self._hello(session))
         connection.resume_reading()
+
+    def _statuses_of(self, user: UUID) -> Iterator[OwnStatus]:
+        return (connection.session.status for connection in self._of_user.get(user, ()) if connection.session)
 
     def _make_room(self, user: UUID) -> None:
         """Close the oldest connections of a user who has more than he may."""

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from echo_ws_protocol.commands import WITHOUT_SESSION, Command, SessionStart, TypingSet
+from echo_ws_protocol.types import OwnStatus
 
 from .errors import AlreadyAuthenticated, RateLimited, Unauthenticated
 from .limits import Allowance, Limits
@@ -36,6 +37,7 @@ class Session:
         "id",
         "in_flight",
         "is_used",
+        "status",
         "touched_at",
         "user",
     )
@@ -52,6 +54,8 @@ class Session:
         """Whether a command came since ``touched_at``."""
         self.touched_at = now
         """When ``last_activity_at`` was last written."""
+        self.status: OwnStatus = "online"
+        """Whether its user is at this device."""
         self._typed_at: dict[UUID, float] | None = None
 
     def renew(self, expires_at: datetime, today: datetime) -> None:

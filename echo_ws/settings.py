@@ -139,6 +139,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sweep_ms: Annotated[
         Milliseconds, Meta(description="Milliseconds between looks into PostgreSQL for what Redis lost.")
     ] = 2000
+    presence_ms: Annotated[
+        Milliseconds, Meta(description="Milliseconds within which changes of presence are gathered into one write.")
+    ] = 1000
+    presence_grace_s: Annotated[
+        Seconds, Meta(description="Seconds for which one whose last connection ended is still shown as here.")
+    ] = 15
+    presence_lease_s: Annotated[
+        Seconds, Meta(description="Seconds after which the users of a worker that was killed are shown as gone.")
+    ] = 15
     revalidate_s: Annotated[
         Seconds, Meta(description="Seconds between checks that the sessions of open connections still stand.")
     ] = 15

@@ -61,6 +61,10 @@ export type MessageType = "text" | "image" | "video" | "audio" | "document" | "l
 
 export type TypingKind = "text" | "voice" | "upload" | "stopped";
 
+export type PresenceStatus = "online" | "away" | "busy" | "offline";
+
+export type OwnStatus = "online" | "away" | "busy";
+
 export type SessionScope = "others" | "all";
 
 export type Outcome = "rejected" | "retry" | "unknown";
@@ -500,6 +504,27 @@ export interface TypingSet {
 }
 
 /**
+ * Say whether you are at this device: `online` (so each connection begins), `away` or `busy`.
+ * Repeating it changes nothing. Of several devices, busy counts before online, and online before away.
+ */
+export interface PresenceSet {
+  op: "presence.set";
+  status: OwnStatus;
+  id?: RequestId;
+}
+
+/**
+ * Watch these people, and nobody else from now on: `presence` says when something changes.
+ * Repeating it asks anew. By POST it only answers.
+ */
+export interface PresenceWatch {
+  op: "presence.watch";
+  /** Those whom you show on the screen; empty: nobody. */
+  users: Uuid[];
+  id?: RequestId;
+}
+
+/**
  * Block somebody, or no longer: direct messages from there are kept from you, and the sender cannot tell.
  * Repeating it changes nothing. What was kept from you stays so.
  */
@@ -645,6 +670,11 @@ export interface Resumed {
   conversations?: ConversationChanges[];
   /** Watermarks that moved since `since`. */
   receipts?: Receipt[];
+}
+
+/** Those of the users asked for who exist, as far as their presence is shown to you. */
+export interface Presences {
+  presences: Presence[];
 }
 
 /** Messages by rising `seq`, whichever way was asked. */
@@ -804,6 +834,14 @@ export interface Typing {
   expires_ms: Milliseconds;
 }
 
+/** Somebody whom you watch came, went, or is something else now. What is not shown to you is left out. */
+export interface Presence {
+  op: "presence";
+  user: Uuid;
+  status?: PresenceStatus;
+  last_seen?: Timestamp;
+}
+
 /** You signed in somewhere: a session of yours is used for the first time. Goes to your other connections. */
 export interface Session {
   op: "session";
@@ -860,6 +898,8 @@ export interface Commands {
   "delivery.ack": DeliveryAck;
   "message.read": MessageRead;
   "typing.set": TypingSet;
+  "presence.set": PresenceSet;
+  "presence.watch": PresenceWatch;
   "contact.block": ContactBlock;
 }
 
@@ -894,6 +934,8 @@ export interface Results {
   "delivery.ack": Watermarks;
   "message.read": Watermarks;
   "typing.set": Done;
+  "presence.set": Done;
+  "presence.watch": Presences;
   "contact.block": Done;
 }
 
@@ -908,6 +950,7 @@ export interface Events {
   "hidden": Hidden;
   "receipt": Receipt;
   "typing": Typing;
+  "presence": Presence;
   "session": Session;
   "expiring": Expiring;
   "behind": Behind;

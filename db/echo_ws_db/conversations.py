@@ -47,6 +47,12 @@ class ParticipantRow(NamedTuple):
     silenced: bool
 
 
+class TypingRow(NamedTuple):
+    may_post: bool
+    is_told: bool
+    kept_from: list[UUID] | None
+
+
 async def create(
     db: Database, conversation: UUID, type_: str, name: str | None, creator: UUID, others: Sequence[UUID]
 ) -> CreatedRow:
@@ -74,7 +80,7 @@ async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:
     return bool(await db.fetchval(SQL.ever_member, conversation, viewer))
 
 
-async def may_post(db: Database, conversation: UUID, viewer: UUID) -> bool | None:
-    """Return whether a member may post, or None for anybody else."""
-    may: bool | None = await db.fetchval(SQL.may_post, conversation, viewer)
-    return may
+async def may_type(db: Database, conversation: UUID, typist: UUID, most: int) -> TypingRow | None:
+    """Return whether a member may post, and who is told that he or she types; None for anybody else."""
+    record = await db.fetchrow(SQL.may_type, conversation, typist, most)
+    return TypingRow(*record) if record else None

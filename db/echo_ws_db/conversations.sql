@@ -98,8 +98,21 @@ SELECT EXISTS (
     SELECT FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
     WHERE m.conversation_id = $1 AND m.user_id = $2)
 
--- name: may_post(conversation, viewer) -> bool
--- Whether a member may post; no row for anybody else.
-SELECT m.role <> 'reader' AND NOT m.silenced
-FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+-- name: may_type(conversation, typist, most) -> TypingRow
+-- Whether a member may post, and from whom it is kept that he or she types: no row for anybody else. It is told where both
+-- show it, and not between two of whom one has blocked the other; in conversations of more than `most` to nobody.
+SELECT m.role <> 'reader' AND NOT m.silenced,
+       h.member_count <= $3 AND coalesce(s.show_typing_indicator, TRUE) AS is_told,
+       CASE WHEN h.member_count <= $3 THEN ARRAY(
+           SELECT o.user_id FROM messages.members o
+           LEFT JOIN users.privacy_settings p ON p.user_id = o.user_id
+           WHERE o.conversation_id = $1 AND o.left_seq IS NULL AND o.user_id <> $2
+             AND (p.show_typing_indicator IS FALSE
+                  OR c.type = 'direct' AND EXISTS (
+                      SELECT FROM users.blocked_users b
+                      WHERE (b.user_id, b.blocked_user_id) IN ((o.user_id, $2), ($2, o.user_id))))) END AS kept_from
+FROM messages.members m
+JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+JOIN messages.heads h ON h.conversation_id = c.id
+LEFT JOIN users.privacy_settings s ON s.user_id = m.user_id
 WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL

@@ -11,4 +11,5 @@ async def block(ctx: Context, command: ContactBlock) -> Done:
         raise BadField("you cannot block yourself", field="$.user")
     await contacts.block(ctx.db, ctx.user, command.user, is_on=command.on, reason=command.reason)
     ctx.poke(ctx.user)
+    ctx.services.presences.recheck(ctx.user, command.user)
     return Done()

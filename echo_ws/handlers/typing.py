@@ -9,13 +9,18 @@ EXPIRES_MS = 8000
 """How long a sign of typing lasts without another."""
 
 
+MOST = 200
+"""Participants of a conversation in which it is told who types: in a larger one somebody always does."""
+
+
 @handles(TypingSet)
 async def set_typing(ctx: Context, command: TypingSet) -> Done:
-    may_post = await conversations.may_post(ctx.db, command.conversation, ctx.user)
-    if may_post is None:
+    row = await conversations.may_type(ctx.db, command.conversation, ctx.user, MOST)
+    if row is None:
         raise NotFound
-    if not may_post:
+    if not row.may_post:
         raise Forbidden
-    if ctx.session.may_tell_typing(command, ctx.now):
-        ctx.mention(Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS))
+    if row.is_told and ctx.session.may_tell_typing(command, ctx.now):
+        typing = Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS)
+        ctx.mention(typing, row.kept_from or ())
     return Done()

@@ -18,6 +18,7 @@ from .replies import (
     HistoryPage,
     LoggedIn,
     MessageSent,
+    Presences,
     Resumed,
     SessionPage,
     SessionRefreshed,
@@ -36,6 +37,7 @@ from .types import (
     MessageId,
     Name,
     NewPassword,
+    OwnStatus,
     Password,
     Phone,
     Platform,
@@ -389,6 +391,25 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
 
     conversation: ConversationId
     kind: TypingKind = "text"
+
+
+class PresenceSet(Command[Done], frozen=True, tag="presence.set"):
+    """Say whether you are at this device: ``online`` (so each connection begins), ``away`` or ``busy``.
+
+    Repeating it changes nothing. Of several devices, busy counts before online, and online before away.
+    """
+
+    status: OwnStatus
+
+
+class PresenceWatch(Command[Presences], frozen=True, tag="presence.watch"):
+    """Watch these people, and nobody else from now on: ``presence`` says when something changes.
+
+    Repeating it asks anew. By POST it only answers.
+    """
+
+    users: Annotated[list[UserId], Meta(max_length=200)]
+    """Those whom you show on the screen; empty: nobody."""
 
 
 class ContactBlock(Command[Done], frozen=True, tag="contact.block"):

@@ -1,8 +1,8 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events carry a ``rev``: ``message``, ``conversation`` and ``member`` the conversation's, ``membership``,
-``contact`` and ``hidden`` the user's own; momentary ones (``receipt``, ``typing``, ``session``) may be lost and are
-never replayed. Nothing in an event that goes to several people depends on who reads it.
+``contact`` and ``hidden`` the user's own; momentary ones (``receipt``, ``typing``, ``presence``, ``session``) may be
+lost and are never replayed. Nothing in an event that goes to several people depends on who reads it.
 """
 
 from typing import Any, TypeAlias
@@ -14,6 +14,7 @@ from .types import (
     ConversationType,
     MessageId,
     Milliseconds,
+    PresenceStatus,
     Rev,
     Role,
     Seq,
@@ -155,6 +156,14 @@ class Typing(Event, frozen=True, tag="typing"):
     user: UserId
     kind: TypingKind
     expires_ms: Milliseconds
+
+
+class Presence(Event, frozen=True, tag="presence"):
+    """Somebody whom you watch came, went, or is something else now. What is not shown to you is left out."""
+
+    user: UserId
+    status: PresenceStatus | None = None
+    last_seen: Timestamp | None = None
 
 
 class Session(Event, frozen=True, tag="session"):

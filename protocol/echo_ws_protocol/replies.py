@@ -3,7 +3,7 @@
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Contact, Conversation, Hidden, Member, Membership, Message, Receipt
+from .events import Contact, Conversation, Hidden, Member, Membership, Message, Presence, Receipt
 from .types import (
     ConversationId,
     ConversationType,
@@ -180,6 +180,12 @@ class Resumed(Struct, frozen=True, omit_defaults=True):
     conversations: list[ConversationChanges] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     """Watermarks that moved since ``since``."""
+
+
+class Presences(Struct, frozen=True):
+    """Those of the users asked for who exist, as far as their presence is shown to you."""
+
+    presences: list[Presence]
 
 
 class HistoryPage(Struct, frozen=True):

@@ -110,6 +110,8 @@ MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
+PresenceStatus: TypeAlias = Literal["online", "away", "busy", "offline"]
+OwnStatus: TypeAlias = Literal["online", "away", "busy"]
 SessionScope: TypeAlias = Literal["others", "all"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
 

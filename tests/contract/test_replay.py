@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +18,25 @@ from echo_ws_protocol.commands import WITHOUT_SESSION
 from echo_ws_protocol.ids import uuid7
 from scripts.generators.examples import Example, Frame, Step, load
 from tests.support.mailbox import MAILBOX
-from tests.support.world import Worker, World
+from tests.support.waiting import until
+from tests.support.world import Worker, World, is_let_in
 
 EXAMPLES = load()
 MADE_ANEW = {
     *("created_at", "last_message_at", "expires_at", "expires_ms", "after_ms", "heartbeat_ms", "max_frame_bytes"),
-    *("time", "rev", "last_rev", "session", "epoch", "server", "next", "last_activity_at", "device", "user_agent"),
+    *(
+        "time",
+        "last_seen",
+        "rev",
+        "last_rev",
+        "session",
+        "epoch",
+        "server",
+        "next",
+        "last_activity_at",
+        "device",
+        "user_agent",
+    ),
     *("token", "refresh_token", "access_token", "access_expires_at", "retry_after_ms"),
 }
 LEARNT = {"next", "epoch", "token", "refresh_token"}
@@ -101,8 +115,9 @@ class Person:
 
 
 class Stage:
-    def __init__(self, example: Example, names: Names, people: dict[str, Person]) -> None:
+    def __init__(self, example: Example, names: Names, people: dict[str, Person], worker: Worker) -> None:
         self.example = example
+        self.worker = worker
         self.names = names
         self.people = people
         self.verifications: set[str] = set()
@@ -147,6 +162,8 @@ class Stage:
         for role, user in self.example.cast.items():
             if role == creator or str(user) in others:
                 await self._expect(role, {"op": "membership", "conversation": conversation})
+                id_, whose = UUID(self.names.real[conversation]), UUID(self.names.real[str(user)])
+                await until(partial(is_let_in, self.worker, whose, id_))
 
     async def _send(self, role: str, frame: Frame) -> None:
         await self.people[role].socket.send(json.dumps(self.names.translate(frame)))
@@ -176,7 +193,7 @@ async def test_the_server_plays_the_example(example: Example, people: World, wor
             persons[role] = Person(await stack.enter_async_context(socket))
             if example.authenticated:
                 await persons[role].find({"op": "hello"})
-        stage = Stage(example, names, persons)
+        stage = Stage(example, names, persons, worker)
         await stage.set_up()
 
         for step in example.story:

@@ -38,11 +38,10 @@ UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "creations_per_min": 0, "han
 KEY = "the secret key of the servers in tests"
 ACCOUNTS = {"secret_key": KEY, "sender": "mailbox", "strangers_per_min": 0, "codes_per_h": 0, "all_codes_per_h": 0}
 
+QUICK = {"presence_ms": 20, "presence_grace_s": 0.2}
+
 _phones = itertools.count(4915550000000)
 sys.path.append(str(Path(__file__).with_name("plugin")))  # an installed package: the sender `mailbox`
-
-_servers: dict[str, Server] = {}
-"""Those that run, or ran, by their URLs."""
 
 
 class Worker:
@@ -53,6 +52,10 @@ class Worker:
         self.port = port
         self.url = f"ws://127.0.0.1:{port}/ws"
         self.http = f"http://127.0.0.1:{port}"
+
+
+_workers: dict[str, Worker] = {}
+"""Those that run, or ran, by their URLs."""
 
 
 class World:
@@ -67,13 +70,13 @@ class World:
     async def worker(self, **settings: Any) -> Worker:
         """Start a worker, without limits if none are given; it is drained at the end of the test."""
         urls = {"database_url": self.database_url, "redis_url": self.redis_url}
-        chosen = {**urls, "drain_s": 0.2, **UNLIMITED, **ACCOUNTS, **settings}
+        chosen = {**urls, "drain_s": 0.2, **UNLIMITED, **ACCOUNTS, **QUICK, **settings}
         sock = socket.create_server(("127.0.0.1", 0), backlog=128)
         sock.setblocking(False)
         server = await Server.start(Settings(**chosen), sock, Metrics())
         self._stack.push_async_callback(server.drain)
         worker = Worker(server, sock.getsockname()[1])
-        _servers[worker.url] = server
+        _workers[worker.url] = worker
         return worker
 
     def phone(self) -> str:
@@ -106,7 +109,7 @@ class World:
         )
         for person in (creator, *others):
             await person.next(Membership)
-            await until(partial(_is_let_in, person, created.conversation))
+            await until(partial(is_let_in, _workers[person.url], person.user, created.conversation))
         return created.conversation
 
     async def room(self, type_: str, creator: UUID, *others: UUID) -> UUID:
@@ -114,10 +117,10 @@ class World:
         return (await conversations.create(self.store, uuid7(), type_, None, creator, others)).conversation
 
 
-async def _is_let_in(person: Client, conversation: UUID) -> bool:
+async def is_let_in(worker: Worker, user: UUID, conversation: UUID) -> bool:
     """Tell whether what is momentary, too, reaches the devices of a person on this worker."""
-    hub = _servers[person.url]._hub
-    return all(hub.is_in(device, Channel("c", conversation)) for device in hub.connections_of(person.user))
+    hub = worker.server._hub
+    return all(hub.is_in(device, Channel("c", conversation)) for device in hub.connections_of(user))
 
 
 @pytest.fixture(scope="session")

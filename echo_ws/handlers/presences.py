@@ -1,0 +1,20 @@
+from echo_ws.dispatch import Context, handles
+from echo_ws.errors import Forbidden
+from echo_ws_protocol.commands import PresenceSet, PresenceWatch
+from echo_ws_protocol.replies import Done, Presences
+
+
+@handles(PresenceSet)
+async def set_presence(ctx: Context, command: PresenceSet) -> Done:
+    if ctx.listener is None:
+        raise Forbidden("presence belongs to a connection: say so on a WebSocket")
+    ctx.session.status = command.status
+    ctx.services.presences.changed(ctx.user)
+    return Done()
+
+
+@handles(PresenceWatch)
+async def watch(ctx: Context, command: PresenceWatch) -> Presences:
+    ctx.hold()
+    users = list(dict.fromkeys(command.users))
+    return Presences(await ctx.services.presences.watch(ctx.user, ctx.listener, users))
