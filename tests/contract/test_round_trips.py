@@ -80,7 +80,7 @@ def test_both_subprotocols_carry_the_same_fields(cls: type[Struct], data: st.Dat
 
 @both
 def test_a_client_skips_an_event_that_is_newer_than_itself(codec: Codec) -> None:
-    frame = codec.encoder.encode({"op": "presence", "user": "somebody", "online": True})
+    frame = codec.encoder.encode({"op": "hologram", "user": "somebody", "is_lifelike": True})
 
     assert codec.decode_server_frame(frame) is None
 
