@@ -242,7 +242,7 @@ def _text(value: object) -> str:
         case tuple():
             return ",".join(value)
         case dict():
-            return ",".join(f"{key} ({each.alg})" for key, each in value.items())
+            return ",".join(f"{key} ({each.alg})" if isinstance(each, JwtKey) else key for key, each in value.items())
         case float():
             return f"{value:g}"
         case _:
