@@ -4,7 +4,7 @@
 what repeating it does.
 """
 
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -33,7 +33,6 @@ from .types import (
     ConversationId,
     ConversationType,
     DeviceId,
-    DeviceMetadata,
     DisplayName,
     Email,
     Emoji,
@@ -61,6 +60,8 @@ from .types import (
 )
 
 R_co = TypeVar("R_co", covariant=True)
+
+DeviceMetadata: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)]
 
 
 class Command(

@@ -86,7 +86,6 @@ DeviceId: TypeAlias = Annotated[
 Platform: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9_-]*\Z", description="`ios`, `android`, `web` …")
 ]
-DeviceMetadata: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)]
 Provider: TypeAlias = Literal["google", "apple", "facebook", "github"]
 RedirectUri: TypeAlias = Annotated[
     str,
