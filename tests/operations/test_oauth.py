@@ -138,6 +138,7 @@ async def ann(people: World, alice: Member, worker: Worker, issuer: Issuer) -> F
     """Return who Alice is at Google, where she has linked it."""
     person = somebody()
     assert 200 == (await link(worker, issuer, alice, person)).status
+    assert "identity_linked" == (await MAILBOX.notice(alice.phone)).purpose
     return person
 
 
