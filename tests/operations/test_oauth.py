@@ -24,6 +24,7 @@ from tests.support.issuer import (
     CLIENT,
     OTHER_CLIENT,
     REDIRECT,
+    SECRET,
     Issuer,
     Key,
     ec_key,
@@ -428,6 +429,24 @@ async def test_eight_with_one_proof_at_once_open_one_session(
     )
 
 
+async def test_eight_who_go_on_with_one_proven_flow_open_one_session(
+    alice: Member, worker: Worker, issuer: Issuer, db: Sql
+) -> None:
+    flow, person = await begun(worker), somebody()
+    await post(worker, None, "oauth.login", flow=flow.id, **proof(issuer, flow, person), **PHONE)
+    await db.execute(
+        "INSERT INTO auth.oauth_providers (user_id, provider, provider_user_id) VALUES ($1, 'google', $2)",
+        alice.user,
+        person.subject,
+    )
+
+    answers = await asyncio.gather(
+        *(post(worker, None, "oauth.login", flow=flow.id, device=f"device-{n}", platform="ios") for n in range(8))
+    )
+
+    assert {200: 1, 401: 7} == Counter(answer.status for answer in answers)
+
+
 # What proves nothing
 
 
@@ -509,6 +528,7 @@ FORGERIES: dict[str, Callable[[Issuer, str, Foreigner], str]] = {
     "about somebody too long": lambda i, n, p: i.token(n, p, sub="x" * 256),
     "about somebody with NUL": lambda i, n, p: i.token(n, p, sub="a\0b"),
     "with crit": lambda i, n, p: i.token(n, p, header={"crit": ["exp"]}),
+    "with crit that the library knows": lambda i, n, p: i.token(n, p, header={"crit": ["b64"], "b64": True}),
     "an access token": lambda i, n, p: i.token(n, p, header={"typ": "at+jwt"}),
     "unsigned": lambda i, n, p: forged({"alg": "none", "kid": "rsa-1"}, i.claims(n, p)),
     "signed with the public key": lambda i, n, p: forged(
@@ -759,6 +779,25 @@ async def test_eight_identities_at_once_for_one_user_are_one_and_one_for_eight_u
     assert 1 == await db.fetchval("SELECT count(*) FROM auth.oauth_providers WHERE user_id = $1", alice.user)
 
 
+async def test_who_links_waits_for_what_else_is_linked_to_the_user(
+    alice: Member, worker: Worker, issuer: Issuer, db: Sql
+) -> None:
+    flow = await connect(worker, alice, "github")
+    fields = proof(issuer, flow, somebody())
+
+    async with db.transaction():
+        await db.execute("SELECT FROM auth.users WHERE id = $1 FOR NO KEY UPDATE", alice.user)
+        linked = asyncio.create_task(post(worker, alice.token, "oauth.link", flow=flow.id, **fields))
+        await until(lambda: db.fetchval("SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"))
+        await db.execute(
+            "INSERT INTO auth.oauth_providers (user_id, provider, provider_user_id) VALUES ($1, 'github', $2)",
+            alice.user,
+            uuid4().hex,
+        )
+
+    assert 403 == (await linked).status
+
+
 async def test_eight_with_one_flow_to_link_at_once_link_once(
     people: World, alice: Member, worker: Worker, issuer: Issuer
 ) -> None:
@@ -963,6 +1002,17 @@ async def test_a_code_goes_to_the_provider_with_the_verifier_and_once(people: Wo
     assert told["code_verifier"] not in flow.page
 
 
+async def test_a_code_with_another_state_is_not_even_asked_about(people: World, own_issuer: Issuer) -> None:
+    own = await people.worker(**own_issuer.settings())
+    flow = await begun(own, "github")
+    fields = {**proof(own_issuer, flow, somebody()), "state": (await begun(own, "github")).state}
+
+    answer = await post(own, None, "oauth.login", flow=flow.id, **fields, **PHONE)
+
+    assert "unauthenticated" == code_of(answer.json)
+    assert 0 == own_issuer.asked["/token"]
+
+
 async def test_an_address_comes_so_often_a_minute(people: World, own_issuer: Issuer) -> None:
     stingy = await people.worker(**own_issuer.settings(), strangers_per_min=2, trusted_networks=())
     flow = await begun(stingy, "github")
@@ -989,7 +1039,8 @@ async def test_nothing_secret_is_logged_or_kept(
     own_issuer.broken = (500, b"")
     flow = await begun(own, "facebook")
     await post(own, None, "oauth.login", flow=flow.id, **proof(own_issuer, flow, person), **PHONE)
-    secrets += ["the secret of the client", *own_issuer._tokens, *(told["code_verifier"] for told in own_issuer.told)]
+    proofs = [hmac.new(SECRET.encode(), token.encode(), hashlib.sha256).hexdigest() for token in own_issuer._tokens]
+    secrets += [SECRET, *proofs, *own_issuer._tokens, *(told["code_verifier"] for told in own_issuer.told)]
 
     said = logged.getvalue()
     kept = str(
