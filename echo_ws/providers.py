@@ -20,6 +20,7 @@ from .key_sets import KeySet
 from .settings import OauthProvider, Settings
 from .web import Web, WebError
 
+_REFUSALS = {"invalid_grant", "invalid_client", "incorrect_client_credentials", "bad_verification_code"}
 LONGEST = 255
 """Characters of what the database keeps of an identity."""
 
@@ -221,7 +222,7 @@ class Telling(Provider):
         if not answer.is_ok:
             raise BadProof("no profile")
         profile = answer.content
-        return _identity(profile.get("id"), profile.get("email"), profile.get("name") or profile.get("login"))
+        return _identity(profile.get("id"), None, profile.get("name") or profile.get("login"))
 
     def _profile_fields(self, token: str) -> dict[str, str]:
         """Return what Facebook wants besides: which fields, and a proof that the token is ours to use."""
@@ -239,7 +240,7 @@ def open_providers(settings: Settings, web: Web, clock: Callable[[], float]) -> 
 
 
 def _identity(subject: object, email: object, name: object) -> Identity:
-    if isinstance(subject, int) and not isinstance(subject, bool):
+    if type(subject) is int and 0 < subject < 2**63:
         subject = str(subject)
     if not isinstance(subject, str) or not subject.isprintable() or not 0 < len(subject) <= LONGEST:
         raise BadProof("no subject")
@@ -254,4 +255,4 @@ def _plain(text: object) -> str | None:
 def _refusal(content: dict[str, Any]) -> str:
     """Return the word of the standard for why a code was refused; it quotes nothing."""
     error = content.get("error")
-    return error if error in {"invalid_grant", "invalid_client", "bad_verification_code"} else "refused"
+    return error if isinstance(error, str) and error in _REFUSALS else "refused"

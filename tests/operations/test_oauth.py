@@ -933,6 +933,33 @@ async def test_while_a_provider_is_broken_the_client_tries_again_with_the_same_f
     assert "command_failed" not in logged.getvalue()
 
 
+@every_provider
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (400, b'{"error": "invalid_grant"}'),
+        (200, b'{"error": {"message": ["Invalid verification code"]}}'),
+        (401, b"<html>"),
+        (200, b'{"access_token": 1, "id_token": ["a"], "id": true, "keys": [1]}'),
+    ],
+    ids=["refused", "refused with 200", "no JSON", "nonsense"],
+)
+async def test_what_a_provider_says_no_to_is_refused_and_the_flow_is_over(
+    provider: str, refusal: tuple[int, bytes], people: World, own_issuer: Issuer, logged: io.StringIO
+) -> None:
+    own = await people.worker(**own_issuer.settings())
+    await log_in(own, own_issuer, somebody(), "apple")
+    flow = await begun(own, provider)
+    fields = proof(own_issuer, flow, somebody())
+    own_issuer.broken = refusal
+
+    answers = [await post(own, None, "oauth.login", flow=flow.id, **fields, **PHONE) for _ in range(2)]
+
+    expected = "phone_needed" if provider == "apple" else "unauthenticated"  # Apple is not asked
+    assert [expected, "unauthenticated"] == [code_of(answer.json) for answer in answers]
+    assert "command_failed" not in logged.getvalue()
+
+
 async def test_a_provider_that_was_away_is_believed_when_it_is_back(
     people: World, alice: Member, own_issuer: Issuer
 ) -> None:
