@@ -584,11 +584,11 @@ async def test_a_token_that_is_not_the_providers_for_us_and_now_opens_nothing(
 
 
 async def test_a_flow_that_is_too_old_takes_nothing(
-    alice: Member, ann: Foreigner, worker: Worker, issuer: Issuer, db: Sql
+    people: World, alice: Member, ann: Foreigner, worker: Worker, issuer: Issuer, db: Sql
 ) -> None:
     unproven, proven = await begun(worker), await begun(worker)
     await post(worker, None, "oauth.login", flow=proven.id, **proof(issuer, proven, somebody()), **PHONE)
-    verification, code = await code_for(worker, "+4915123450001")
+    verification, code = await code_for(worker, people.phone())
     await db.execute("UPDATE auth.oauth_flows SET expires_at = now() WHERE id = ANY ($1)", [unproven.id, proven.id])
 
     answers = [
