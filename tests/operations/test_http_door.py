@@ -57,7 +57,7 @@ async def test_every_command_has_this_door(
 
     answers = {op: await post(worker, token, op, **fields) for op, fields in asked.items()}
 
-    of_accounts = {"account", "email", "password", "phone", "token"}  # test_accounts.py
+    of_accounts = {"account", "email", "oauth", "password", "phone", "token"}  # test_accounts.py, test_oauth.py
     elsewhere = {op for op in COMMANDS if op.partition(".")[0] in {"session", *of_accounts}}
     assert set(COMMANDS) - elsewhere == set(asked)
     assert dict.fromkeys(asked, 200) == {op: answer.status for op, answer in answers.items()}
