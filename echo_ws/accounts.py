@@ -17,9 +17,11 @@ from .limits import Limits
 from .passwords import BadPassword, PasswordThread, TooManyPasswords
 from .phones import BadPhone, e164
 from .post import Post
+from .providers import Provider, open_providers
 from .senders import Notice, open_sender
 from .sessions import REVOKED, revoked_payload
 from .settings import Settings
+from .web import Web
 
 T = TypeVar("T")
 
@@ -51,6 +53,9 @@ class Accounts:
         self._clock = clock
         self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self._passwords = PasswordThread()
+        self._web = Web(settings.oauth_deadline_s) if settings.oauth else None
+        self._providers = open_providers(settings, self._web, clock) if self._web else {}
+        self._redirects = frozenset(settings.oauth_redirects)
         sender = open_sender(settings)
         self._post = Post(sender, settings.send_deadline_s) if sender else None
         if self.key:
@@ -60,6 +65,8 @@ class Accounts:
         self._passwords.close()
         if self._post:
             await self._post.close()
+        if self._web:
+            await self._web.close()
 
     def check(self) -> None:
         """Return where people can register and log in, or raise what to answer."""
@@ -82,6 +89,23 @@ class Accounts:
 
     def code_digest(self, verification: UUID, purpose: str, code: str) -> str:
         return codes.code_digest(self.key, verification, purpose, code)
+
+    # Identities at providers.
+
+    def provider(self, name: str) -> Provider:
+        if name not in self._providers:
+            raise Forbidden(f"this server takes no identities of {name}: ECHO_OAUTH does not name it")
+        return self._providers[name]
+
+    def check_redirect(self, uri: str | None, provider: Provider) -> None:
+        """Return if people may be sent back there, or raise what to answer."""
+        if uri is None and provider.needs_browser:
+            raise BadField("this provider sends people back to an address: name it", field="$.redirect_uri")
+        if uri is not None and uri not in self._redirects:
+            raise BadField("not one of ECHO_OAUTH_REDIRECTS, to the letter", field="$.redirect_uri")
+
+    def flow_secrets(self, flow: UUID, begun_at: datetime) -> codes.FlowSecrets:
+        return codes.flow_secrets(self.key, flow, begun_at)
 
     # Passwords.
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -46,6 +47,25 @@ def successors(key: str, refresh_token: str) -> Successors:
     return Successors(*(_text(_keyed(key, label, refresh_token)) for label in ("session", "refresh")))
 
 
+class FlowSecrets(NamedTuple):
+    """What goes to a provider with somebody and must come back, or fit what comes back."""
+
+    state: str
+    nonce: str
+    verifier: str
+    """Of PKCE: its digest goes with the browser, it itself from us with the code."""
+
+    @property
+    def challenge(self) -> str:
+        return _text(hashlib.sha256(self.verifier.encode()).digest())
+
+
+def flow_secrets(key: str, flow: UUID, begun_at: datetime) -> FlowSecrets:
+    """Return a flow's secrets, the same each time; one of the same id that is begun later has others."""
+    about = (str(flow), begun_at.isoformat())
+    return FlowSecrets(*(_text(_keyed(key, "oauth", label, *about)) for label in FlowSecrets._fields))
+
+
 def notice(verification: UUID, purpose: Purpose, to: str, code: str, *, is_taken: bool) -> Notice | None:
     """Return what a number or address is told of a code that was asked for; None where there is nothing to tell."""
     id_ = str(verification)
@@ -63,6 +83,12 @@ def farewell(verification: UUID, phone: str) -> Notice:
     """Return what the number is told that an account had before."""
     text = "Your account has another phone number from now on. If it was not you, ask the operator for help at once."
     return Notice(str(verification), phone, "phone_changed", text)
+
+
+def link_notice(flow: UUID, phone: str, provider: str) -> Notice:
+    """Return what a number is told when its account can be entered in another way."""
+    text = f"{provider.title()} lets you into your account from now on. If it was not you, set a new password at once."
+    return Notice(str(flow), phone, "identity_linked", text)
 
 
 def _keyed(key: str, *parts: str) -> bytes:

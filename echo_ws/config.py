@@ -162,7 +162,8 @@ def _convert(name: str, raw: object, source: str) -> object:
     except (msgspec.ValidationError, ValueError) as error:
         where = source if source.startswith((PREFIX, "--")) else f"{source}: {name}"
         got = "" if _is_secret(name) else f", got {msgspec.json.encode(raw, enc_hook=str).decode():.100}"
-        at = str(error).rpartition(" - at `$")[2].strip(".`") if isinstance(raw, dict) else ""
+        _, is_inside, place = str(error).rpartition(" - at `$")
+        at = place.strip(".`") if is_inside and isinstance(raw, dict) else ""
         raise ConfigError(f"{where}: expected {_expected(name)}{got}{at and f' (see {at})'}") from None
     return value
 
@@ -242,7 +243,7 @@ def _text(value: object) -> str:
         case tuple():
             return ",".join(value)
         case dict():
-            return ",".join(f"{key} ({each.alg})" for key, each in value.items())
+            return ",".join(f"{key} ({each.alg})" if isinstance(each, JwtKey) else key for key, each in value.items())
         case float():
             return f"{value:g}"
         case _:

@@ -42,6 +42,12 @@ class CodeNeeded(EchoError):
     code = ErrorCode.CODE_NEEDED
 
 
+class PhoneNeeded(EchoError):
+    """No account has this identity: get a code by `account.register`, then `oauth.register`; or link it from inside."""
+
+    code = ErrorCode.PHONE_NEEDED
+
+
 class AlreadyAuthenticated(EchoError):
     """A session was started on this connection before."""
 

@@ -22,6 +22,8 @@ from echo_ws_protocol.commands import (
     ConversationCreate,
     EmailChange,
     MessageSend,
+    OauthConnect,
+    OauthUnlink,
     PasswordChange,
     PhoneChange,
 )
@@ -198,6 +200,8 @@ class Limits:
             (AccountProtect, guesses),
             (PhoneChange, guesses),
             (EmailChange, guesses),
+            (OauthConnect, guesses),
+            (OauthUnlink, guesses),
         )
         self._by_user: dict[type, Buckets] = {kind: Buckets(each) for kind, each in by_user if each}
         self._trusted = networks(settings.trusted_networks)

@@ -20,8 +20,8 @@ from .config import Settings
 LONGEST = 256
 MOST_ITEMS = 30
 HIDDEN = "[hidden]"
-QUIET = ("websockets", "uvicorn.access", "uvicorn.error", "asyncio", "httptools")
-"""Libraries that tell of every connection at INFO."""
+QUIET = ("websockets", "uvicorn.access", "uvicorn.error", "asyncio", "httptools", "httpx2", "httpcore2")
+"""Libraries that tell of every connection at INFO, or of requests with all their headers at DEBUG."""
 
 _TIME = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 _TIME_FOR_PEOPLE = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)

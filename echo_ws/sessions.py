@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 from uuid import UUID
 
-from echo_ws_db import refresh_tokens, sessions, verifications
+from echo_ws_db import oauth, refresh_tokens, sessions, verifications
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_db.sessions import SessionRow, Touch
 from echo_ws_protocol import events
@@ -164,7 +164,7 @@ class Sessions:
     async def _clean_up(self) -> None:
         if self._clock() >= self._clean_up_at:
             self._clean_up_at = self._clock() + self._cleanup_s
-            for noun in (sessions, refresh_tokens, verifications):
+            for noun in (sessions, refresh_tokens, verifications, oauth):
                 await noun.cleanup(self._store)
 
     def _end(self, ids: Collection[UUID]) -> None:

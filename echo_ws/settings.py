@@ -13,6 +13,7 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=1)]
 Network: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/\d+)?\Z")]
 Origin: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#\s]+\Z")]
+RedirectUri: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*:[^#\s]+\Z", max_length=500)]
 KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
 
 
@@ -24,6 +25,30 @@ class JwtKey(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return f"JwtKey(alg={self.alg!r}, key=***)"
+
+
+Url: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^(https://[^/?#\s@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^?#\s]*)?\Z"),
+]
+"""Where a provider answers: https, but on the same machine."""
+
+
+class OauthProvider(Struct, frozen=True, forbid_unknown_fields=True):
+    """One identity provider: who we are there, and where it is if not at its usual addresses."""
+
+    client_ids: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...], Meta(min_length=1)]
+    """Ours, of all apps; the first is the one of web pages."""
+    client_secret: Annotated[str, Meta(min_length=1)] | None = None
+    issuers: tuple[str, ...] | None = None
+    algorithms: tuple[Literal["RS256", "ES256"], ...] | None = None
+    authorize_url: Url | None = None
+    token_url: Url | None = None
+    keys_url: Url | None = None
+    profile_url: Url | None = None
+
+    def __repr__(self) -> str:
+        return f"OauthProvider(client_ids={self.client_ids!r}, client_secret=***)"
 
 
 def default_data_dir(environ: Mapping[str, str], uid: int) -> Path:
@@ -231,6 +256,28 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     send_deadline_s: Annotated[Seconds, Meta(description="Seconds for which sending a code is tried.")] = 30
+    oauth: Annotated[
+        dict[Literal["google", "apple", "facebook", "github"], OauthProvider],
+        Meta(
+            description="Providers of identities to log in by: `google`, `apple`, `facebook`, `github`, each with "
+            "`client_ids` and, where there is one, `client_secret`.",
+            extra={
+                "expected": 'a table such as {"google": {"client_ids": ["…"], "client_secret": "…"}}',
+                "secret": True,
+            },
+        ),
+    ] = field(default_factory=dict)
+    oauth_redirects: Annotated[
+        tuple[RedirectUri, ...],
+        Meta(
+            description="Where providers may send people back to, exactly: addresses of web pages and of apps.",
+            extra={"expected": "URIs such as https://chat.example.org/back,org.example.chat:/back"},
+        ),
+    ] = ()
+    oauth_deadline_s: Annotated[
+        Seconds,
+        Meta(description="Seconds that a provider may take to vouch for somebody; then the client tries again."),
+    ] = 5
     strangers_per_min: Annotated[
         Limit,
         Meta(description="Commands a minute without a session from one address, per worker: logins … 0: no limit."),

@@ -50,6 +50,20 @@ export type DeviceId = string;
 /** `ios`, `android`, `web` … */
 export type Platform = string;
 
+export type Provider = "google" | "apple" | "facebook" | "github";
+
+/** One of those that the operator has listed. */
+export type RedirectUri = string;
+
+/** A JWT that the provider signed. */
+export type IdToken = string;
+
+/** As the provider sent it back. */
+export type AuthorizationCode = string;
+
+/** As the provider sent it back. */
+export type FlowState = string;
+
 /** One emoji of at most 10 code points. */
 export type Emoji = string;
 
@@ -88,6 +102,8 @@ export type ErrorCode =
   | "unauthenticated"
   /** The password is right, and the account asks for a code as well: send the same again with it. */
   | "code_needed"
+  /** The identity is proven and no account has it: register with a phone number, or link it from inside yours. */
+  | "phone_needed"
   /** A session was started on this connection before. */
   | "already_authenticated"
   /** It does not exist, or you may not see it. */
@@ -212,6 +228,109 @@ export interface AccountProtect {
   op: "account.protect";
   password: Password;
   on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Begin to log in by an identity that you have at a provider.
+ * Repeating it with the same `flow` gets the same again, until a proof came.
+ */
+export interface OauthBegin {
+  op: "oauth.begin";
+  /** A random UUID of your choice. Whoever knows it can take your place: keep it to yourself, for ten minutes. */
+  flow: Uuid;
+  provider: Provider;
+  /** Where the provider is to send you back to; not needed where the system asks for an ID token. */
+  redirect_uri?: RedirectUri;
+  id?: RequestId;
+}
+
+/**
+ * Open a session on a device by what the provider said: an ID token, or a code with its state. Once a flow.
+ * `phone_needed`: nobody has the identity; go on by `oauth.register`. `code_needed`: the same again without the proof and with `verification`, then with the `code` as well. If the answer was lost, begin anew.
+ */
+export interface OauthLogin {
+  op: "oauth.login";
+  flow: Uuid;
+  device: DeviceId;
+  platform: Platform;
+  id_token?: IdToken;
+  authorization_code?: AuthorizationCode;
+  state?: FlowState;
+  device_name?: DisplayName;
+  metadata?: Record<string, DisplayName>;
+  /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
+  verification?: Uuid;
+  /** The code that was sent to the phone. */
+  code?: Code;
+  id?: RequestId;
+}
+
+/**
+ * Make an account that has the proven identity, by a code from `account.register`, and open a session.
+ * A flow and a code are good once. If the answer was lost, begin anew and log in: it works if this did.
+ */
+export interface OauthRegister {
+  op: "oauth.register";
+  /** One to which `oauth.login` answered `phone_needed`. */
+  flow: Uuid;
+  verification: Uuid;
+  code: Code;
+  /** What others see. */
+  name: DisplayName;
+  device: DeviceId;
+  platform: Platform;
+  device_name?: DisplayName;
+  metadata?: Record<string, DisplayName>;
+  id?: RequestId;
+}
+
+/**
+ * Begin to link an identity that you have at a provider to your account.
+ * Repeating it with the same `flow` gets the same again, until a proof came.
+ */
+export interface OauthConnect {
+  op: "oauth.connect";
+  /** A random UUID of your choice. */
+  flow: Uuid;
+  provider: Provider;
+  password: Password;
+  /** Where the provider is to send you back to; not needed where the system asks for an ID token. */
+  redirect_uri?: RedirectUri;
+  id?: RequestId;
+}
+
+/**
+ * Link the identity, by what the provider said: an ID token, or a code with its state. Once a flow.
+ * If the answer was lost, ask `oauth.list`.
+ */
+export interface OauthLink {
+  op: "oauth.link";
+  /** One that you began by `oauth.connect`. */
+  flow: Uuid;
+  id_token?: IdToken;
+  authorization_code?: AuthorizationCode;
+  state?: FlowState;
+  id?: RequestId;
+}
+
+/**
+ * Log in by this provider no longer. If you did, all your other sessions end.
+ * Repeating it changes nothing.
+ */
+export interface OauthUnlink {
+  op: "oauth.unlink";
+  provider: Provider;
+  password: Password;
+  id?: RequestId;
+}
+
+/**
+ * List the identities by which you can log in.
+ * Reading changes nothing.
+ */
+export interface OauthList {
+  op: "oauth.list";
   id?: RequestId;
 }
 
@@ -689,6 +808,30 @@ export interface CodeSent {
   expires_at: Timestamp;
 }
 
+/** Where to go, and what is to come back. Only this flow takes what comes back, and once. */
+export interface FlowBegun {
+  /** What the ID token must hold, to the letter: where the system asks for it, give it this. */
+  nonce: string;
+  /** Must come back with a code; what comes with another was not asked for by you. */
+  state: string;
+  expires_at: Timestamp;
+  /** The page of the provider to open, where a `redirect_uri` was given. */
+  url?: string;
+}
+
+/** Who you are at a provider, as it said when you linked it. */
+export interface Identity {
+  provider: string;
+  linked_at: Timestamp;
+  email?: string;
+  name?: string;
+}
+
+/** The identities by which you can log in, at most one of each provider. */
+export interface IdentityList {
+  identities: Identity[];
+}
+
 /** The account is there; log in next. */
 export interface AccountCreated {
   user: Uuid;
@@ -874,6 +1017,13 @@ export interface Commands {
   "account.verify": AccountVerify;
   "account.login": AccountLogin;
   "account.protect": AccountProtect;
+  "oauth.begin": OauthBegin;
+  "oauth.login": OauthLogin;
+  "oauth.register": OauthRegister;
+  "oauth.connect": OauthConnect;
+  "oauth.link": OauthLink;
+  "oauth.unlink": OauthUnlink;
+  "oauth.list": OauthList;
   "token.refresh": TokenRefresh;
   "password.forget": PasswordForget;
   "password.reset": PasswordReset;
@@ -910,6 +1060,13 @@ export interface Results {
   "account.verify": AccountCreated;
   "account.login": LoggedIn;
   "account.protect": Done;
+  "oauth.begin": FlowBegun;
+  "oauth.login": LoggedIn;
+  "oauth.register": LoggedIn;
+  "oauth.connect": FlowBegun;
+  "oauth.link": Done;
+  "oauth.unlink": Done;
+  "oauth.list": IdentityList;
   "token.refresh": LoggedIn;
   "password.forget": CodeSent;
   "password.reset": Done;

@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.support.services", "tests.support.world", "tests.support.logged"]
+pytest_plugins = ["tests.support.services", "tests.support.issuer", "tests.support.world", "tests.support.logged"]

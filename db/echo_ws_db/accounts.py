@@ -58,14 +58,14 @@ async def register(db: Database, verification: UUID, digest: str, password_hash:
 
 async def reset_password(db: Database, verification: UUID, digest: str, password_hash: str) -> list[UUID] | None:
     """Set a password if the code is right, and return the sessions that it ended; else None, and a try less."""
-    return _ended(await db.fetch(SQL.reset_password, verification, digest, password_hash))
+    return ended(await db.fetch(SQL.reset_password, verification, digest, password_hash))
 
 
 async def change_password(
     db: Database, owner: UUID, attempt: UUID, old_hash: str, new_hash: str, kept: UUID
 ) -> list[UUID] | None:
     """Set a password and return the sessions that this ended; None if it was changed meanwhile."""
-    return _ended(await db.fetch(SQL.change_password, owner, attempt, old_hash, new_hash, kept))
+    return ended(await db.fetch(SQL.change_password, owner, attempt, old_hash, new_hash, kept))
 
 
 async def attempt(
@@ -127,8 +127,12 @@ async def log_in(
     device: Device,
     session_days: int,
     refresh_days: int,
+    flow: UUID | None = None,
 ) -> LoggedInRow | None:
-    """Open a session; None if the password is no longer the one that was looked at, or the user may not."""
+    """Open a session, and spend the flow that proves the owner, if one does.
+
+    None if the password is no longer the one that was looked at, the flow was spent, or the user may not.
+    """
     record = await db.fetchrow(
         SQL.log_in,
         owner,
@@ -145,10 +149,12 @@ async def log_in(
         device.user_agent,
         session_days,
         refresh_days,
+        flow,
     )
     return LoggedInRow(*record) if record else None
 
 
-def _ended(records: list[Any]) -> list[UUID] | None:
+def ended(records: list[Any]) -> list[UUID] | None:
+    """Return the sessions in records of ``EndedRow``; None where there is no record."""
     rows = [EndedRow(*record) for record in records]
     return [row.session for row in rows if row.session] if rows else None

@@ -183,14 +183,23 @@ WHERE user_id = $1
                                 ORDER BY last_activity_at DESC, id OFFSET $3 - 1))
 RETURNING id
 
--- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days) -> LoggedInRow
--- Open a session with a refresh token, the password being right: the failures are forgotten, the history says so. No row:
--- the password was changed, or the user locked or deleted, while it was looked at.
-WITH cleared AS (
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, flow) -> LoggedInRow
+-- Open a session with a refresh token, the password being right, or a flow: that is spent, and its identity must still be
+-- the user's. The failures are forgotten, the history says so. No row: the password was changed, the user locked or deleted,
+-- or the flow spent, while it was looked at.
+WITH spent AS (
+    UPDATE auth.oauth_flows SET spent_at = CURRENT_TIMESTAMP
+    WHERE id = $15 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
+    RETURNING provider, provider_user_id
+), vouched AS (
+    SELECT p.id FROM auth.oauth_providers p JOIN spent USING (provider, provider_user_id) WHERE p.user_id = $1
+    FOR SHARE OF p
+), cleared AS (
     UPDATE auth.users u
     SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END, password_hash = $4
     WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
       AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+      AND ($15::uuid IS NULL OR EXISTS (SELECT FROM vouched))
     RETURNING u.id
 ), noted AS (
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM cleared c WHERE h.id = $2

@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from echo_ws import tokens
 from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
@@ -5,7 +7,14 @@ from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
 from echo_ws_db import accounts, verifications
 from echo_ws_db.accounts import AttemptRow, Device
-from echo_ws_protocol.commands import AccountLogin, AccountProtect, AccountRegister, AccountVerify
+from echo_ws_protocol.commands import (
+    AccountLogin,
+    AccountProtect,
+    AccountRegister,
+    AccountVerify,
+    OauthLogin,
+    OauthRegister,
+)
 from echo_ws_protocol.replies import AccountCreated, CodeSent, Done, LoggedIn
 
 from .verifications import ask, hash_for, wrong_code
@@ -39,23 +48,34 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     if not await ctx.accounts.verify(tried.password_hash, command.password):
         raise wrong_password()
     if tried.second_factor:
-        await _check_second_factor(ctx, command, tried)
-    device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
-    return await _open_session(ctx, tried, command.password, device)
+        await check_second_factor(ctx, command, tried, command.phone)
+    assert tried.password_hash
+    new_hash = await ctx.accounts.rehash(tried.password_hash, command.password)
+    opened = await open_session(ctx, tried, new_hash, device_of(ctx, command))
+    if opened is None:
+        raise wrong_password()
+    return opened
 
 
-async def _open_session(ctx: Context, tried: AttemptRow, password: str, device: Device) -> LoggedIn:
-    """Let in who proved to be the owner, on a device that has no other session then."""
+def device_of(ctx: Context, command: AccountLogin | OauthLogin | OauthRegister) -> Device:
+    """Return from where somebody logs in."""
+    address, agent = address_of(ctx.address), ctx.user_agent or None
+    return Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
+
+
+async def open_session(
+    ctx: Context, tried: AttemptRow, new_hash: str, device: Device, flow: UUID | None = None
+) -> LoggedIn | None:
+    """Let in who proved to be the owner, on a device that has no other session then; None if he may no longer."""
     services, user, password_hash = ctx.accounts, tried.user_id, tried.password_hash
     assert user
     assert password_hash
-    new_hash = await services.rehash(password_hash, password)
     services.end(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
     token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
     digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
-    row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days)
+    row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days, flow)
     if row is None:
-        raise wrong_password()
+        return None
     log.info("logged_in", user=row.user_id, session=row.session)
     return services.logged_in(row, token, refresh_token)
 
@@ -69,17 +89,19 @@ async def protect(ctx: Context, command: AccountProtect) -> Done:
     return Done()
 
 
-async def _check_second_factor(ctx: Context, command: AccountLogin, tried: AttemptRow) -> None:
-    """Return if the code is right. Without one, send it, and say so; the try counts until the login succeeds."""
+async def check_second_factor(
+    ctx: Context, command: AccountLogin | OauthLogin | OauthRegister, tried: AttemptRow, phone: str, by: str = ""
+) -> None:
+    """Return if the code is right. Without one, send it, and say so; the history tells ``by`` what else was proven."""
     assert tried.user_id
     if command.verification is None or command.code is None:
-        await accounts.note(ctx.db, tried.attempt, "code_needed")
+        await accounts.note(ctx.db, tried.attempt, f"{by}code_needed")
         if command.verification is not None:
-            await ask(ctx, command.verification, "login", command.phone)
+            await ask(ctx, command.verification, "login", phone)
         raise CodeNeeded
     digest = ctx.accounts.code_digest(command.verification, "login", command.code)
     if not await verifications.try_code(ctx.db, command.verification, "login", tried.user_id, digest):
-        await accounts.note(ctx.db, tried.attempt, "wrong_code")
+        await accounts.note(ctx.db, tried.attempt, f"{by}wrong_code")
         raise wrong_code()
 
 

@@ -24,7 +24,7 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     """A phone number, E.164; or an e-mail address, for ``email_verification``."""
     purpose: Literal[
         "registration", "login", "password_reset", "phone_change", "email_verification",
-        "already_registered", "phone_changed",
+        "already_registered", "phone_changed", "identity_linked",
     ]  # fmt: skip
     text: str
     """Ready to be sent."""

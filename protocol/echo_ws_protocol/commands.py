@@ -4,7 +4,7 @@
 what repeating it does.
 """
 
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -15,7 +15,9 @@ from .replies import (
     ConversationDetails,
     ConversationPage,
     Done,
+    FlowBegun,
     HistoryPage,
+    IdentityList,
     LoggedIn,
     MessageSent,
     Presences,
@@ -26,6 +28,7 @@ from .replies import (
     Watermarks,
 )
 from .types import (
+    AuthorizationCode,
     Code,
     Content,
     ConversationId,
@@ -34,6 +37,9 @@ from .types import (
     DisplayName,
     Email,
     Emoji,
+    FlowId,
+    FlowState,
+    IdToken,
     MessageId,
     Name,
     NewPassword,
@@ -41,6 +47,8 @@ from .types import (
     Password,
     Phone,
     Platform,
+    Provider,
+    RedirectUri,
     RequestId,
     Rev,
     Seq,
@@ -54,6 +62,8 @@ from .types import (
 )
 
 R_co = TypeVar("R_co", covariant=True)
+
+DeviceMetadata: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)]
 
 
 class Command(
@@ -108,9 +118,7 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
     device: DeviceId
     platform: Platform
     device_name: DisplayName | None = None
-    metadata: Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)] = field(
-        default_factory=dict
-    )
+    metadata: DeviceMetadata = field(default_factory=dict)
     """About the device: ``os``, ``os_version``, ``browser``, ``device_model``, ``app_version`` …"""
     known: Token | None = None
     """The device's last session or refresh token: with it, failures of strangers do not keep you waiting."""
@@ -128,6 +136,102 @@ class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
 
     password: Password
     on: bool = True
+
+
+class OauthBegin(Command[FlowBegun], frozen=True, tag="oauth.begin"):
+    """Begin to log in by an identity that you have at a provider.
+
+    Repeating it with the same ``flow`` gets the same again, until a proof came.
+    """
+
+    flow: FlowId
+    """A random UUID of your choice. Whoever knows it can take your place: keep it to yourself, for ten minutes."""
+    provider: Provider
+    redirect_uri: RedirectUri | None = None
+    """Where the provider is to send you back to; not needed where the system asks for an ID token."""
+
+
+class OauthLogin(Command[LoggedIn], frozen=True, tag="oauth.login"):
+    """Open a session on a device by what the provider said: an ID token, or a code with its state. Once a flow.
+
+    ``phone_needed``: nobody has the identity; go on by ``oauth.register``. ``code_needed``: the same again without the
+    proof and with ``verification``, then with the ``code`` as well. If the answer was lost, begin anew.
+    """
+
+    flow: FlowId
+    device: DeviceId
+    platform: Platform
+    id_token: IdToken | None = None
+    authorization_code: AuthorizationCode | None = None
+    state: FlowState | None = None
+    device_name: DisplayName | None = None
+    metadata: DeviceMetadata = field(default_factory=dict)
+    verification: VerificationId | None = None
+    """Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again."""
+    code: Code | None = None
+    """The code that was sent to the phone."""
+
+
+class OauthRegister(Command[LoggedIn], frozen=True, tag="oauth.register"):
+    """Make an account that has the proven identity, by a code from ``account.register``, and open a session.
+
+    A flow and a code are good once. If the answer was lost, begin anew and log in: it works if this did.
+    """
+
+    flow: FlowId
+    """One to which ``oauth.login`` answered ``phone_needed``."""
+    verification: VerificationId
+    code: Code
+    name: DisplayName
+    """What others see."""
+    device: DeviceId
+    platform: Platform
+    device_name: DisplayName | None = None
+    metadata: DeviceMetadata = field(default_factory=dict)
+
+
+class OauthConnect(Command[FlowBegun], frozen=True, tag="oauth.connect"):
+    """Begin to link an identity that you have at a provider to your account.
+
+    Repeating it with the same ``flow`` gets the same again, until a proof came.
+    """
+
+    flow: FlowId
+    """A random UUID of your choice."""
+    provider: Provider
+    password: Password
+    redirect_uri: RedirectUri | None = None
+    """Where the provider is to send you back to; not needed where the system asks for an ID token."""
+
+
+class OauthLink(Command[Done], frozen=True, tag="oauth.link"):
+    """Link the identity, by what the provider said: an ID token, or a code with its state. Once a flow.
+
+    If the answer was lost, ask ``oauth.list``.
+    """
+
+    flow: FlowId
+    """One that you began by ``oauth.connect``."""
+    id_token: IdToken | None = None
+    authorization_code: AuthorizationCode | None = None
+    state: FlowState | None = None
+
+
+class OauthUnlink(Command[Done], frozen=True, tag="oauth.unlink"):
+    """Log in by this provider no longer. If you did, all your other sessions end.
+
+    Repeating it changes nothing.
+    """
+
+    provider: Provider
+    password: Password
+
+
+class OauthList(Command[IdentityList], frozen=True, tag="oauth.list"):
+    """List the identities by which you can log in.
+
+    Reading changes nothing.
+    """
 
 
 class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):
@@ -425,7 +529,10 @@ class ContactBlock(Command[Done], frozen=True, tag="contact.block"):
 
 
 WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(
-    {AccountRegister, AccountVerify, AccountLogin, TokenRefresh, PasswordForget, PasswordReset}
+    {
+        *(AccountRegister, AccountVerify, AccountLogin, OauthBegin, OauthLogin, OauthRegister),
+        *(TokenRefresh, PasswordForget, PasswordReset),
+    }
 )
 """Commands for those who have no session yet, or no longer; no token counts with them."""
 

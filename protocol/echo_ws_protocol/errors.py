@@ -20,6 +20,8 @@ class ErrorCode(StrEnum):
     """Start a session first, or the token is not (or no longer) good."""
     CODE_NEEDED = "code_needed"
     """The password is right, and the account asks for a code as well: send the same again with it."""
+    PHONE_NEEDED = "phone_needed"
+    """The identity is proven and no account has it: register with a phone number, or link it from inside yours."""
     ALREADY_AUTHENTICATED = "already_authenticated"
     """A session was started on this connection before."""
     NOT_FOUND = "not_found"
@@ -55,6 +57,7 @@ HTTP_STATUS = {
     ErrorCode.WRONG_FRAME: 400,
     ErrorCode.UNAUTHENTICATED: 401,
     ErrorCode.CODE_NEEDED: 401,
+    ErrorCode.PHONE_NEEDED: 401,
     ErrorCode.ALREADY_AUTHENTICATED: 409,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.FORBIDDEN: 403,

@@ -202,6 +202,33 @@ class CodeSent(Struct, frozen=True):
     expires_at: Timestamp
 
 
+class FlowBegun(Struct, frozen=True, omit_defaults=True):
+    """Where to go, and what is to come back. Only this flow takes what comes back, and once."""
+
+    nonce: str
+    """What the ID token must hold, to the letter: where the system asks for it, give it this."""
+    state: str
+    """Must come back with a code; what comes with another was not asked for by you."""
+    expires_at: Timestamp
+    url: str | None = None
+    """The page of the provider to open, where a ``redirect_uri`` was given."""
+
+
+class Identity(Struct, frozen=True, omit_defaults=True):
+    """Who you are at a provider, as it said when you linked it."""
+
+    provider: str
+    linked_at: Timestamp
+    email: str | None = None
+    name: str | None = None
+
+
+class IdentityList(Struct, frozen=True):
+    """The identities by which you can log in, at most one of each provider."""
+
+    identities: list[Identity]
+
+
 class AccountCreated(Struct, frozen=True):
     """The account is there; log in next."""
 

@@ -11,6 +11,7 @@ SessionId: TypeAlias = UUID
 ConversationId: TypeAlias = UUID
 MessageId: TypeAlias = UUID
 VerificationId: TypeAlias = UUID
+FlowId: TypeAlias = UUID
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
@@ -84,6 +85,21 @@ DeviceId: TypeAlias = Annotated[
 ]
 Platform: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9_-]*\Z", description="`ios`, `android`, `web` …")
+]
+Provider: TypeAlias = Literal["google", "apple", "facebook", "github"]
+RedirectUri: TypeAlias = Annotated[
+    str,
+    Meta(min_length=1, max_length=500, pattern=r"^[!-~]*\Z", description="One of those that the operator has listed."),
+]
+IdToken: TypeAlias = Annotated[
+    str,
+    Meta(min_length=1, max_length=3072, pattern=r"^[A-Za-z0-9_.-]*\Z", description="A JWT that the provider signed."),
+]
+AuthorizationCode: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=1024, pattern=r"^[!-~]*\Z", description="As the provider sent it back.")
+]
+FlowState: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]*\Z", description="As the provider sent it back.")
 ]
 _PICTOGRAPH = (  # Extended_Pictographic of Unicode, each in text or emoji form or with a skin tone
     r"(?:[\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2\u25aa\u25ab"

@@ -17,6 +17,8 @@ from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.commands import WITHOUT_SESSION
 from echo_ws_protocol.ids import uuid7
 from scripts.generators.examples import Example, Frame, Step, load
+from tests.support.issuer import Issuer
+from tests.support.issuer import Person as Foreigner
 from tests.support.mailbox import MAILBOX
 from tests.support.waiting import until
 from tests.support.world import Worker, World, is_let_in
@@ -38,12 +40,15 @@ MADE_ANEW = {
         "user_agent",
     ),
     *("token", "refresh_token", "access_token", "access_expires_at", "retry_after_ms"),
+    *("url", "nonce", "state", "linked_at"),
 }
-LEARNT = {"next", "epoch", "token", "refresh_token"}
+LEARNT = {"next", "epoch", "token", "refresh_token", "state"}
 PHONE_OF_ALICE = "+4915100000001"
 """The number of the user that a replay makes for her; all others belong to nobody."""
 RIGHT_CODE = "123456"
 """Stands for the code that was sent last; any other is wrong."""
+CODE_FROM_GOOGLE = "code-from-google"
+"""Stands for what the browser last came back with."""
 PATIENCE_S = 5
 
 
@@ -115,9 +120,13 @@ class Person:
 
 
 class Stage:
-    def __init__(self, example: Example, names: Names, people: dict[str, Person], worker: Worker) -> None:
+    def __init__(
+        self, example: Example, names: Names, people: dict[str, Person], worker: Worker, issuer: Issuer
+    ) -> None:
         self.example = example
         self.worker = worker
+        self.issuer = issuer
+        self.at_google = Foreigner(uuid7().hex, "Alice", names.translate("alice@example.org"))
         self.names = names
         self.people = people
         self.verifications: set[str] = set()
@@ -136,7 +145,11 @@ class Stage:
         await self._send(step.role, step.send)
         if COMMANDS[step.send["op"]] in WITHOUT_SESSION and "ok" in step.reply:
             step.reply["ok"].pop("user", None)  # made during the story, not one of the cast
-        self.names.learn(step.reply, await self._expect(step.role, step.reply))
+        got = await self._expect(step.role, step.reply)
+        self.names.learn(step.reply, got)
+        if "url" in got.get("ok", {}):
+            back = self.issuer.visit(got["ok"]["url"], self.at_google)
+            self.names.real[CODE_FROM_GOOGLE] = back.fields["authorization_code"]
         if "ok" in step.reply:
             await self._take_code(step.send)
         for seen in step.seen:
@@ -177,7 +190,7 @@ class Stage:
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-async def test_the_server_plays_the_example(example: Example, people: World, worker: Worker) -> None:
+async def test_the_server_plays_the_example(example: Example, people: World, worker: Worker, issuer: Issuer) -> None:
     names = Names(people)
     async with AsyncExitStack() as stack:
         persons = {}
@@ -193,7 +206,7 @@ async def test_the_server_plays_the_example(example: Example, people: World, wor
             persons[role] = Person(await stack.enter_async_context(socket))
             if example.authenticated:
                 await persons[role].find({"op": "hello"})
-        stage = Stage(example, names, persons, worker)
+        stage = Stage(example, names, persons, worker, issuer)
         await stage.set_up()
 
         for step in example.story:

@@ -19,7 +19,7 @@ async def test_expired_sessions_are_deleted_and_good_ones_are_not(world: World) 
     assert await until(is_only_the_good_one_left)
 
 
-async def test_codes_and_refresh_tokens_that_count_no_more_are_deleted(world: World) -> None:
+async def test_codes_refresh_tokens_and_flows_that_count_no_more_are_deleted(world: World) -> None:
     user = await world.user()
     await world.store.execute(
         "INSERT INTO auth.otp_verifications (phone, otp_code, purpose, expires_at)"
@@ -30,14 +30,18 @@ async def test_codes_and_refresh_tokens_that_count_no_more_are_deleted(world: Wo
         " SELECT $1, days, 'phone', now() + days * interval '1 day' FROM unnest(ARRAY[-1, 1]) days",
         user,
     )
+    await world.store.execute(
+        "INSERT INTO auth.oauth_flows (id, provider, expires_at)"
+        " SELECT gen_random_uuid(), 'google', now() - days * interval '1 day' FROM unnest(ARRAY[-1, 0, 2]) days"
+    )
 
     await world.worker(cleanup_s=0.02, revalidate_s=0.02)
 
     async def are_only_the_good_ones_left() -> bool:
         left = [
             await world.store.fetchval(f"SELECT count(*) FROM auth.{table}")
-            for table in ("otp_verifications", "refresh_tokens")
+            for table in ("otp_verifications", "refresh_tokens", "oauth_flows")
         ]
-        return left == [2, 1]
+        return left == [2, 1, 2]
 
     assert await until(are_only_the_good_ones_left)

@@ -52,14 +52,15 @@ ALLOWED = {
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list", "presence.set"),
-    *("account.protect", "token.refresh", "password.change"),
+    *("account.protect", "token.refresh", "password.change", "oauth.list", "oauth.unlink"),
 }
 OWN_IDS = {
     *("account.register", "account.verify", "account.login"),
     *("password.forget", "password.reset", "phone.change", "phone.verify"),
     *("email.change", "email.verify"),
+    *("oauth.begin", "oauth.login", "oauth.register", "oauth.connect", "oauth.link"),
 }
-"""Their ids are chosen by the client and worth nothing without a code: test_accounts.py."""
+"""Their ids are chosen by the client and worth nothing without a code or a proof: test_accounts.py, test_oauth.py."""
 
 
 class Place(NamedTuple):

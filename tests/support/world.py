@@ -29,6 +29,7 @@ from echo_ws_protocol.commands import ConversationCreate
 from echo_ws_protocol.events import Membership
 from echo_ws_protocol.ids import uuid7
 
+from .issuer import Issuer
 from .services import Databases
 from .waiting import until
 
@@ -139,8 +140,8 @@ async def town(town_database: str, redis_url: str) -> AsyncIterator[World]:
 
 
 @pytest.fixture(scope="session")
-async def worker(town: World) -> Worker:
-    return await town.worker()
+async def worker(town: World, issuer: Issuer) -> Worker:
+    return await town.worker(**issuer.settings())
 
 
 @pytest.fixture

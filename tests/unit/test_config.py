@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         {"ECHO_DATABASE_URL": "mysql://echo:hunter2@db/echo"},
         {"ECHO_REDIS_URL": "http://:hunter2@redis"},
         {"ECHO_JWT_KEYS": '{"a": {"alg": "HS256", "key": "hunter2"}}'},
+        {"ECHO_OAUTH": '{"github": {"client_ids": [], "client_secret": "hunter2"}}'},
+        {"ECHO_OAUTH": '{"hunter2": {"client_ids": ["a"]}}'},
     ],
 )
 def test_a_refusal_shows_no_secret(variables: dict[str, str]) -> None:
@@ -135,8 +138,42 @@ def test_what_is_in_force_is_shown_without_passwords_and_keys(url: str) -> None:
     assert SECRET not in repr(settings) + repr(settings.jwt_keys)
 
 
+def test_providers_are_shown_by_name_alone() -> None:
+    settings = from_environ(ECHO_OAUTH=f'{{"github": {{"client_ids": ["a"], "client_secret": "{SECRET}"}}}}')
+
+    assert "github" == config.shown(settings)["oauth"]
+    assert SECRET not in repr(settings) + repr(settings.oauth)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("https://id.example.org/keys", True),
+        ("http://127.0.0.1:8080/keys", True),
+        ("http://[::1]/keys", True),
+        ("http://id.example.org/keys", False),
+        ("http://127.0.0.1.example.org/keys", False),
+        ("http://localhost@example.org/keys", False),
+        ("https://id@example.org/keys", False),
+        ("https://id.example.org/keys?of=us", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_a_provider_answers_by_https_or_on_the_same_machine(url: str, is_taken: bool) -> None:
+    variables = {"ECHO_OAUTH": json.dumps({"google": {"client_ids": ["a"], "keys_url": url}})}
+
+    if is_taken:
+        assert url == from_environ(**variables).oauth["google"].keys_url
+    else:
+        assert "ECHO_OAUTH: expected a table" in refusal(**variables)
+
+
 def test_a_worker_gets_the_same_settings_on_one_line() -> None:
-    settings = from_environ(ECHO_JWT_KEYS=f'{{"a": {{"alg": "HS256", "key": "{SECRET}"}}}}', ECHO_HEARTBEAT_S="0.5")
+    settings = from_environ(
+        ECHO_JWT_KEYS=f'{{"a": {{"alg": "HS256", "key": "{SECRET}"}}}}',
+        ECHO_OAUTH=f'{{"apple": {{"client_ids": ["a", "b"], "algorithms": ["RS256"], "client_secret": "{SECRET}"}}}}',
+        ECHO_HEARTBEAT_S="0.5",
+    )
 
     line = config.encode(settings)
 
