@@ -60,6 +60,10 @@ class Forbidden(EchoError):
     code = ErrorCode.FORBIDDEN
 
 
+class Gone(Forbidden):
+    """The account of the other one was deleted: nobody would read it."""
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -100,6 +104,7 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "forbidden": Forbidden,
     "id_conflict": IdConflict,
     "bad_reply": NotFound,
+    "gone": Gone,
     "busy": Busy,
 }
 

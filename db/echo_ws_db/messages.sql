@@ -14,7 +14,9 @@ BEGIN
                   WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL)
     FOR NO KEY UPDATE;
     SELECT m.* INTO me
-    FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    FROM messages.members m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    JOIN auth.users u ON u.id = m.user_id AND u.deleted_at IS NULL
     WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL;
     RETURN me;
 END
@@ -23,7 +25,8 @@ $$;
 -- function: messages.send
 -- Write a batch of messages and return one row for each, in the order of the input. Ids are not repeated within a batch.
 -- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`,
--- `bad_reply`, and `busy`: the head is locked by somebody else, try again.
+-- `bad_reply`, `gone` (the other one of a direct conversation has no account any more), and `busy`: the head is locked by
+-- somebody else, try again.
 -- Two statements, two snapshots: the second sees what was committed before the heads were locked.
 -- A reply to an earlier row of the batch stands and falls with it, hence the recursion.
 CREATE OR REPLACE FUNCTION messages.send(
@@ -48,18 +51,25 @@ BEGIN
 
     RETURN QUERY
     WITH RECURSIVE input AS MATERIALIZED (
-        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type
+        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type, p.user_id AS peer, p.deleted_at IS NOT NULL AS is_gone
         FROM unnest(ids, conversations, senders, contents, replies) WITH ORDINALITY
              AS i(id, conversation, sender, content, reply_to, n)
         LEFT JOIN messages.members m
                ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
-        LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+        LEFT JOIN auth.users u ON u.id = m.user_id AND u.deleted_at IS NULL
+        LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL AND u.id IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT o.user_id, a.deleted_at FROM messages.members o JOIN auth.users a ON a.id = o.user_id
+            WHERE c.type = 'direct' AND o.conversation_id = c.id AND o.user_id <> i.sender AND o.left_seq IS NULL
+            LIMIT 1
+        ) p ON TRUE
     ), judged AS MATERIALIZED (
         SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
                CASE
                    WHEN k.id IS NOT NULL THEN
                        CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'known' ELSE 'id_conflict' END
                    WHEN i.type IS NULL THEN 'not_found'
+                   WHEN i.is_gone THEN 'gone'
                    WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
                    WHEN i.conversation <> ALL (locked) THEN 'busy'
                    WHEN i.reply_to IS NOT NULL
@@ -93,9 +103,7 @@ BEGIN
     ), stored AS (
         INSERT INTO messages.messages (id, conversation_id, from_user_id, to_user_id, content, reply_to_id, seq, rev)
         SELECT x.id, x.conversation, x.sender,
-               CASE WHEN x.type = 'direct' THEN coalesce(
-                   (SELECT p.user_id FROM messages.members p
-                    WHERE p.conversation_id = x.conversation AND p.user_id <> x.sender AND p.left_seq IS NULL), x.sender) END,
+               CASE WHEN x.type = 'direct' THEN coalesce(x.peer, x.sender) END,
                x.content, x.reply_to, x.seq, x.rev
         FROM numbered x
         RETURNING id, created_at

@@ -1,14 +1,18 @@
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
 from echo_ws import tokens
 from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
-from echo_ws_db import accounts, verifications
+from echo_ws_db import accounts, users, verifications
 from echo_ws_db.accounts import AttemptRow, Device
-from echo_ws_protocol.commands import AccountLogin, AccountProtect, AccountRegister, AccountVerify
+from echo_ws_db.verifications import Purpose
+from echo_ws_protocol.commands import AccountDelete, AccountLogin, AccountProtect, AccountRegister, AccountVerify
 from echo_ws_protocol.replies import AccountCreated, CodeSent, Done, LoggedIn
 
-from .verifications import ask, hash_for, wrong_code
+from .verifications import ask, ask_owner, hash_for, wrong_code
 
 log = get_logger(__name__)
 
@@ -39,7 +43,7 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     if not await ctx.accounts.verify(tried.password_hash, command.password):
         raise wrong_password()
     if tried.second_factor:
-        await _check_second_factor(ctx, command, tried)
+        await _check_code(ctx, command, tried, "login", lambda id_: ask(ctx, id_, "login", command.phone))
     device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
     return await _open_session(ctx, tried, command.password, device)
 
@@ -69,16 +73,48 @@ async def protect(ctx: Context, command: AccountProtect) -> Done:
     return Done()
 
 
-async def _check_second_factor(ctx: Context, command: AccountLogin, tried: AttemptRow) -> None:
-    """Return if the code is right. Without one, send it, and say so; the try counts until the login succeeds."""
+@handles(AccountDelete)
+async def delete(ctx: Context, command: AccountDelete) -> Done:
+    tried, password_hash = await _prove(ctx, command)
+    ended = await accounts.delete_own(ctx.db, ctx.user, tried.attempt, password_hash, command.content)
+    if ended is None:
+        raise BadField("the password was changed a moment ago", field="$.password")
+    ctx.services.sessions.revoked(ended)
+    log.info("account_deleted", user=ctx.user, content=command.content, ended=len(ended))
+    return Done()
+
+
+async def _prove(ctx: Context, command: AccountDelete) -> tuple[AttemptRow, str]:
+    """Return the try and the hash if it is the owner: by password, by code where there is none, or by both."""
+    if command.password is None:
+        tried = await _attempt_own(ctx)
+        if tried.password_hash != users.NO_PASSWORD:
+            raise BadField("the password is needed", field="$.password")
+        password_hash = users.NO_PASSWORD
+    else:
+        tried, password_hash = await check_own_password(ctx, command.password)
+    if tried.second_factor or command.password is None:
+        purpose: Purpose = "account_deletion"
+        await _check_code(ctx, command, tried, purpose, lambda id_: ask_owner(ctx, id_, purpose))
+    return tried, password_hash
+
+
+async def _check_code(
+    ctx: Context,
+    command: AccountLogin | AccountDelete,
+    tried: AttemptRow,
+    purpose: Purpose,
+    send: Callable[[UUID], Awaitable[CodeSent]],
+) -> None:
+    """Return if the code is right. Without one, send it, and say so; the try counts until the command succeeds."""
     assert tried.user_id
     if command.verification is None or command.code is None:
         await accounts.note(ctx.db, tried.attempt, "code_needed")
         if command.verification is not None:
-            await ask(ctx, command.verification, "login", command.phone)
+            await send(command.verification)
         raise CodeNeeded
-    digest = ctx.accounts.code_digest(command.verification, "login", command.code)
-    if not await verifications.try_code(ctx.db, command.verification, "login", tried.user_id, digest):
+    digest = ctx.accounts.code_digest(command.verification, purpose, command.code)
+    if not await verifications.try_code(ctx.db, command.verification, purpose, tried.user_id, digest):
         await accounts.note(ctx.db, tried.attempt, "wrong_code")
         raise wrong_code()
 
@@ -86,11 +122,14 @@ async def _check_second_factor(ctx: Context, command: AccountLogin, tried: Attem
 async def check_own_password(ctx: Context, password: str) -> tuple[AttemptRow, str]:
     """Return the try and the hash if the password of who has a session is right; counted and noted as at a login."""
     ctx.accounts.check_room()
-    agent = ctx.user_agent or None
-    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
+    tried = await _attempt_own(ctx)
     if not await ctx.accounts.verify(tried.password_hash, password) or tried.password_hash is None:
         raise BadField("the password is not right", field="$.password")
     return tried, tried.password_hash
+
+
+async def _attempt_own(ctx: Context) -> AttemptRow:
+    return await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), ctx.user_agent or None)
 
 
 def wrong_password() -> Unauthenticated:

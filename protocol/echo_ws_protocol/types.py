@@ -111,6 +111,7 @@ MessageType: TypeAlias = Literal[
 ]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 SessionScope: TypeAlias = Literal["others", "all"]
+Fate: TypeAlias = Literal["keep", "erase"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
 
 Timestamp: TypeAlias = Annotated[datetime, Meta(tz=True, description="UTC, RFC 3339.")]

@@ -15,11 +15,13 @@ NAMES = re.compile(r"(\w+)\((.*)\) -> (\w+)")
 
 PYTHON_OF = {
     "uuid": "UUID",
+    "uuid[]": "list",
     "text": "str",
     "varchar": "str",
     "int8": "int",
     "int4": "int",
     "bool": "bool",
+    "float8": "float",
     "timestamp": "datetime",
     "jsonb": "dict",
     "void": "None",

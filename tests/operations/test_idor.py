@@ -46,7 +46,7 @@ WITHOUT_IDS = {
     *("account.protect", "token.refresh", "password.change"),
 }
 OWN_IDS = {
-    *("account.register", "account.verify", "account.login"),
+    *("account.register", "account.verify", "account.login", "account.delete"),
     *("password.forget", "password.reset", "phone.change", "phone.verify"),
     *("email.change", "email.verify"),
 }
