@@ -13,7 +13,9 @@ from uuid import UUID
 
 from .senders import Notice
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change", "email_verification"]
+Purpose: TypeAlias = Literal[
+    "registration", "login", "password_reset", "phone_change", "email_verification", "account_deletion"
+]
 
 LASTS_S: Final = 300
 """Seconds that a code is good for."""
@@ -24,6 +26,7 @@ _FOR: dict[Purpose, str] = {
     "password_reset": "for a new password",
     "phone_change": "to use this number",
     "email_verification": "to use this address",
+    "account_deletion": "to delete your account for good",
 }
 
 

@@ -70,6 +70,10 @@ class Blocking(Forbidden):
     """You have blocked this user; unblock first."""
 
 
+class Gone(Forbidden):
+    """The account of the other one was deleted: nobody would read it."""
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -111,6 +115,7 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "id_conflict": IdConflict,
     "bad_reply": NotFound,
     "blocking": Blocking,
+    "gone": Gone,
     "busy": Busy,
 }
 

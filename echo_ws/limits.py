@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from echo_ws_protocol.commands import (
+    AccountDelete,
     AccountProtect,
     Command,
     ConversationCreate,
@@ -197,6 +198,7 @@ class Limits:
             (MessageSend, sends),
             (ConversationCreate, creations),
             (PasswordChange, guesses),
+            (AccountDelete, guesses),
             (AccountProtect, guesses),
             (PhoneChange, guesses),
             (EmailChange, guesses),

@@ -47,6 +47,7 @@ COUNTERS = {
     "published": Described("Events queued for Redis; an older one is dropped when the queue is full", ("result",)),
     "repaired": Described("Gaps after lost pub/sub messages filled from PostgreSQL, by kind", ("kind",)),
     "errors": Described("Faults of the server that were logged, by op", ("op",)),
+    "housekeeping_runs": Described("Jobs of housekeeping done, by job and outcome: ok or failed", ("job", "outcome")),
     "cpu_seconds": Described("CPU time of the workers"),
 }
 HISTOGRAMS = {
@@ -67,6 +68,9 @@ GAUGES = {
     "postgres_connections_idle": Described("Of them unused"),
     "memory_bytes": Described("Memory of the workers"),
     "loop_lag_recent_seconds": Described("The worst lateness of the last second, of the worst worker", merge="max"),
+    "housekeeping_overdue_seconds": Described(
+        "How long the job of housekeeping that waits the longest is due", merge="max"
+    ),
     "workers": Described("Workers that are alive"),
 }
 

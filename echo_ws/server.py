@@ -29,6 +29,7 @@ from .connection import Connection
 from .dispatch import Context, Services, answer, explain
 from .errors import EchoError, RateLimited, Unauthenticated
 from .feed import Feed
+from .housekeeping import Housekeeping
 from .http.app import app
 from .http.protocol import Listener, listen
 from .hub import Hub
@@ -126,6 +127,7 @@ class Server:
         self._spawn(self._presences.run())
         self._spawn(self._watch_database())
         self._spawn(sample(self.metrics))
+        self._spawn(Housekeeping(self.store, self.settings, self.metrics, self.feed).run())
         self.metrics.probes.append(self._probe)
         site = app(
             self.health,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 from uuid import UUID
 
-from echo_ws_db import oauth, refresh_tokens, sessions, verifications
+from echo_ws_db import sessions
 from echo_ws_db.pool import Store, StoreError
 from echo_ws_db.sessions import SessionRow, Touch
 from echo_ws_protocol import events
@@ -72,11 +71,9 @@ class Sessions:
         self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self._every_s = settings.revalidate_s
         self._touch_s = settings.touch_s
-        self._cleanup_s = settings.cleanup_s
         self._connections = connections
         self._clock = clock
         self._used: dict[UUID, Touch] = {}
-        self._clean_up_at = clock() + settings.cleanup_s * random.random()  # noqa: S311  # not all workers at once
 
     async def open(self, token: str, address: str, user_agent: str) -> Session:
         """Return the session of a session token or access token.
@@ -140,7 +137,6 @@ class Sessions:
             try:
                 await self._note_use()
                 await self._revalidate()
-                await self._clean_up()
             except StoreError as error:
                 log.warning("sessions_not_checked", error=str(error))
             except Exception:  # a watch that ended would never be noticed
@@ -160,12 +156,6 @@ class Sessions:
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
             self._end(set(chunk) - await sessions.still_good(self._store, chunk))
-
-    async def _clean_up(self) -> None:
-        if self._clock() >= self._clean_up_at:
-            self._clean_up_at = self._clock() + self._cleanup_s
-            for noun in (sessions, refresh_tokens, verifications, oauth):
-                await noun.cleanup(self._store)
 
     def _end(self, ids: Collection[UUID]) -> None:
         now = datetime.now(UTC)

@@ -181,8 +181,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 60
     cleanup_s: Annotated[
         Seconds,
-        Meta(description="Seconds between deletions of expired sessions, codes and refresh tokens, on each worker."),
+        Meta(description="Seconds between deletions of expired sessions, codes, refresh tokens and old logins."),
     ] = 3600
+    housekeeping_s: Annotated[
+        Seconds, Meta(description="Seconds between looks of a worker for such work, and for deleted accounts.")
+    ] = 10
+    login_history_days: Annotated[int, Meta(ge=1, le=3650, description="Days that `auth.login_history` goes back.")] = (
+        90
+    )
     cut_off_s: Annotated[
         float,
         Meta(

@@ -81,6 +81,8 @@ export type OwnStatus = "online" | "away" | "busy";
 
 export type SessionScope = "others" | "all";
 
+export type Fate = "keep" | "erase";
+
 export type Outcome = "rejected" | "retry" | "unknown";
 
 /** UTC, RFC 3339. */
@@ -228,6 +230,23 @@ export interface AccountProtect {
   op: "account.protect";
   password: Password;
   on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Delete your account, for good. All your sessions end, your phone number and e-mail address are free at once.
+ * If the answer was lost, the token tells: it is no longer good. You leave your groups and channels within a minute or so; direct conversations stay with the others.
+ */
+export interface AccountDelete {
+  op: "account.delete";
+  /** What you wrote stays (`keep`), or every message becomes a tombstone and every reaction goes (`erase`). */
+  content: Fate;
+  /** Needed if the account has one. */
+  password?: Password;
+  /** Where the account has no password or asks for a code: a UUID of your choice, under which one is sent. */
+  verification?: Uuid;
+  /** The code that was sent. */
+  code?: Code;
   id?: RequestId;
 }
 
@@ -754,6 +773,8 @@ export interface Participant {
   read_seq: Seq;
   name?: string;
   silenced?: boolean;
+  /** Whether the account is deleted: nobody answers any more. */
+  deleted?: boolean;
 }
 
 /** A conversation and who takes part. A channel lists admins and posters, not its readers. */
@@ -1017,6 +1038,7 @@ export interface Commands {
   "account.verify": AccountVerify;
   "account.login": AccountLogin;
   "account.protect": AccountProtect;
+  "account.delete": AccountDelete;
   "oauth.begin": OauthBegin;
   "oauth.login": OauthLogin;
   "oauth.register": OauthRegister;
@@ -1060,6 +1082,7 @@ export interface Results {
   "account.verify": AccountCreated;
   "account.login": LoggedIn;
   "account.protect": Done;
+  "account.delete": Done;
   "oauth.begin": FlowBegun;
   "oauth.login": LoggedIn;
   "oauth.register": LoggedIn;

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from .rows import Database
@@ -12,6 +12,8 @@ from .statements import Statements
 SQL = Statements("accounts")
 
 Address: TypeAlias = IPv4Address | IPv6Address | None
+Fate: TypeAlias = Literal["keep", "erase"]
+"""What becomes of what a user wrote when the account is deleted."""
 
 
 class AttemptRow(NamedTuple):
@@ -31,6 +33,11 @@ class MovedRow(NamedTuple):
     phone: str
     """The number before."""
     session: UUID | None
+
+
+class ReachRow(NamedTuple):
+    phone: str | None
+    email: str | None
 
 
 class LoggedInRow(NamedTuple):
@@ -152,6 +159,25 @@ async def log_in(
         flow,
     )
     return LoggedInRow(*record) if record else None
+
+
+async def reach(db: Database, owner: UUID) -> ReachRow:
+    """Return where a code for the owner goes to: to one of the two, or nowhere."""
+    record = await db.fetchrow(SQL.reach, owner)
+    return ReachRow(*record) if record else ReachRow(None, None)
+
+
+async def delete_own(db: Database, owner: UUID, attempt: UUID, password_hash: str, content: Fate) -> list[UUID] | None:
+    """Delete an account and return the sessions that this ended; None if the password was changed meanwhile."""
+    return ended(await db.fetch(SQL.delete_own, owner, attempt, password_hash, content))
+
+
+async def delete(db: Database, owner: UUID, content: Fate) -> list[UUID] | None:
+    """Delete anybody's account, for operators; return the sessions that this ended, or None for an unknown user.
+
+    Their connections have to be told (``echo_ws.sessions.REVOKED``). May be repeated, to erase what was kept.
+    """
+    return ended(await db.fetch(SQL.delete, owner, content))
 
 
 def ended(records: list[Any]) -> list[UUID] | None:

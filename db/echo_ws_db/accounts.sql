@@ -211,3 +211,74 @@ INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_n
                            user_agent, expires_at)
 SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
 RETURNING user_id, id, expires_at
+
+-- function: auth.delete_account
+-- Put an account out of reach: nobody logs in, no token is good, phone number and e-mail address are free. One row for
+-- each session that this ended, or one without; no row: no such user, or the password is no longer the expected one.
+-- What takes longer stands in auth.deletions from then on. Deleted already: the owner changes nothing more; an operator, who
+-- needs no password, may still have erased what was kept, or empty an account that another service has marked as deleted.
+-- The order matters. The user's row comes first, as at a login: one under way is waited for, and its session found, or it
+-- finds nobody. The tokens come before the sessions, as token.refresh takes them. The number comes last: it is a key, and
+-- whoever writes a row that refers to the user holds it until commit, so nothing may be waited for behind it.
+CREATE OR REPLACE FUNCTION auth.delete_account(owner UUID, expected_hash TEXT, chosen TEXT, attempt UUID)
+RETURNS TABLE (user_id UUID, session UUID) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    found auth.users;
+    ended UUID[];
+BEGIN
+    SELECT u.* INTO found FROM auth.users u WHERE u.id = owner FOR NO KEY UPDATE;
+    IF found.id IS NULL OR (found.deleted_at IS NULL AND found.password_hash <> expected_hash) THEN
+        RETURN;
+    END IF;
+    IF found.deleted_at IS NOT NULL AND expected_hash IS NOT NULL THEN
+        RETURN QUERY SELECT owner, NULL::uuid;
+        RETURN;
+    END IF;
+    UPDATE auth.users
+    SET deleted_at = coalesce(deleted_at, CURRENT_TIMESTAMP), password_hash = '!', second_factor = FALSE, email_verified = FALSE,
+        failed_login_attempts = 0, locked_until = CASE WHEN locked THEN locked_until END
+    WHERE id = owner;
+    INSERT INTO auth.deletions (user_id, content) VALUES (owner, chosen)
+    ON CONFLICT (user_id) DO UPDATE SET content = 'erase' WHERE EXCLUDED.content = 'erase';
+    UPDATE auth.login_history SET success = TRUE, failure_reason = NULL WHERE id = attempt;
+    DELETE FROM auth.refresh_tokens t WHERE t.user_id = owner;
+    WITH gone AS (DELETE FROM auth.sessions s WHERE s.user_id = owner RETURNING s.id)
+    SELECT coalesce(array_agg(id), '{}') INTO ended FROM gone;
+    DELETE FROM auth.oauth_providers o WHERE o.user_id = owner;
+    -- Kept without their owner: how often a number was sent a code is still counted.
+    UPDATE auth.otp_verifications v SET user_id = NULL, code_digest = NULL, expires_at = least(expires_at, CURRENT_TIMESTAMP)
+    WHERE v.user_id = owner;
+    DELETE FROM notifications.push_tokens p WHERE p.user_id = owner;
+    DELETE FROM notifications.preferences p WHERE p.user_id = owner;
+    DELETE FROM users.contacts c WHERE c.user_id = owner;
+    DELETE FROM users.blocked_users b WHERE b.user_id = owner;
+    DELETE FROM users.relations r WHERE r.user_id = owner;
+    DELETE FROM auth.oauth_flows f WHERE f.user_id = owner;
+    UPDATE users.profiles p
+    SET display_name = 'Deleted account', bio = NULL, avatar_url = NULL, status = 'offline', last_seen = p.created_at,
+        phone_visible = FALSE
+    WHERE p.user_id = owner;
+    UPDATE users.privacy_settings p
+    SET show_last_seen = 'nobody', show_profile_photo = 'nobody', show_status = 'nobody', show_read_receipts = FALSE,
+        show_typing_indicator = FALSE, allow_group_invites = 'nobody'
+    WHERE p.user_id = owner;
+    UPDATE auth.users
+    SET phone = '~' || left(replace(gen_random_uuid()::text, '-', ''), 19), email = NULL
+    WHERE id = owner;
+    RETURN QUERY SELECT owner, e.id FROM (SELECT) one LEFT JOIN unnest(ended) e(id) ON TRUE;
+END
+$$;
+
+-- name: reach(owner) -> ReachRow
+-- Where a code for the owner goes to: the phone number, or the e-mail address of who has no number.
+SELECT CASE WHEN phone LIKE '+%' THEN phone END, CASE WHEN phone NOT LIKE '+%' AND email_verified THEN email END
+FROM auth.users WHERE id = $1
+
+-- name: delete_own(owner, attempt, password_hash, content) -> EndedRow
+-- Delete the account of who has just proved to be its owner, the password being the one that was looked at.
+SELECT user_id, session FROM auth.delete_account($1, $3, $4, $2)
+
+-- name: delete(owner, content) -> EndedRow
+-- Delete somebody's account.
+SELECT user_id, session FROM auth.delete_account($1, NULL, $2, NULL)

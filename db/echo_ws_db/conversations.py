@@ -45,6 +45,8 @@ class ParticipantRow(NamedTuple):
     read_seq: int
     display_name: str | None
     silenced: bool
+    is_deleted: bool
+    """Whether the account is."""
 
 
 class TypingRow(NamedTuple):

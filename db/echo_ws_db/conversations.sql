@@ -53,6 +53,60 @@ BEGIN
 END
 $$;
 
+-- function: messages.leave
+-- Let a user leave a conversation; whether they may is for the caller to know, and who is not there leaves nothing behind.
+-- Where the last admin of a group goes, the longest-standing member follows; readers of a channel never do. The row of the
+-- conversation is locked before its head, as by any service that changes `participants`, whose trigger then does the rest.
+-- Readers stand in no list, nor does anybody where it is broken: what the trigger left to do is done here.
+CREATE OR REPLACE FUNCTION messages.leave(conversation UUID, leaver UUID) RETURNS VOID LANGUAGE plpgsql AS $$
+DECLARE
+    listed JSONB;
+    me messages.members;
+    heir UUID;
+BEGIN
+    SELECT c.participants INTO listed FROM messages.conversations c WHERE c.id = conversation FOR NO KEY UPDATE;
+    PERFORM FROM messages.heads WHERE conversation_id = conversation FOR NO KEY UPDATE;
+    SELECT m.* INTO me FROM messages.members m
+    WHERE m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL;
+    IF me.role = 'admin' THEN
+        SELECT m.user_id INTO heir
+        FROM messages.members m
+        WHERE m.conversation_id = conversation AND m.left_seq IS NULL AND m.role = 'member'
+          AND NOT EXISTS (SELECT FROM messages.members a
+                          WHERE a.conversation_id = conversation AND a.user_id <> leaver AND a.left_seq IS NULL
+                            AND a.role = 'admin')
+        ORDER BY m.silenced, m.joined_rev, m.user_id
+        LIMIT 1;
+    END IF;
+    IF me.role <> 'reader' AND jsonb_typeof(listed -> 'user_ids') = 'array' THEN
+        UPDATE messages.conversations SET participants = listed || jsonb_build_object(
+            'user_ids', messages.without(listed -> 'user_ids', leaver),
+            'muted', messages.without(listed -> 'muted', leaver),
+            'admins', messages.without(listed -> 'admins', leaver)
+                      || CASE WHEN heir IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(heir) END)
+        WHERE id = conversation;
+    END IF;
+    IF EXISTS (SELECT FROM messages.members m
+               WHERE m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL) THEN
+        UPDATE messages.heads SET last_rev = last_rev + 1, member_count = member_count - 1
+        WHERE conversation_id = conversation;
+        UPDATE messages.members m
+        SET left_seq = h.last_seq, left_rev = h.last_rev, rev = h.last_rev, user_rev = users.take_rev(leaver)
+        FROM messages.heads h
+        WHERE h.conversation_id = conversation
+          AND m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL;
+    END IF;
+END
+$$;
+
+-- function: messages.without
+-- A list of `participants` without a user; what is no list counts as an empty one.
+CREATE OR REPLACE FUNCTION messages.without(list JSONB, who UUID) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(jsonb_agg(v ORDER BY n), '[]')
+    FROM jsonb_array_elements(CASE jsonb_typeof(list) WHEN 'array' THEN list ELSE '[]'::jsonb END) WITH ORDINALITY e(v, n)
+    WHERE lower(v #>> '{}') IS DISTINCT FROM who::text
+$$;
+
 -- name: create(conversation, type, name, creator, others) -> CreatedRow
 -- Create a conversation, or find the one that is there.
 SELECT outcome, conversation, created FROM messages.create_conversation($1, $2, $3, $4, $5)
@@ -86,8 +140,9 @@ WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
 
 -- name: participants(conversation) -> ParticipantRow
 -- Who takes part, by name; a channel's readers are not listed.
-SELECT m.user_id, m.role, m.delivered_seq, m.read_seq, p.display_name, m.silenced
+SELECT m.user_id, m.role, m.delivered_seq, m.read_seq, p.display_name, m.silenced, u.deleted_at IS NOT NULL
 FROM messages.members m
+JOIN auth.users u ON u.id = m.user_id
 LEFT JOIN users.profiles p ON p.user_id = m.user_id
 WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
 ORDER BY p.display_name, m.user_id

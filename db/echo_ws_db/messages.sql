@@ -14,7 +14,9 @@ BEGIN
                   WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL)
     FOR NO KEY UPDATE;
     SELECT m.* INTO me
-    FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    FROM messages.members m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    JOIN auth.users u ON u.id = m.user_id AND u.deleted_at IS NULL
     WHERE m.conversation_id = conversation AND m.user_id = viewer AND m.left_seq IS NULL;
     RETURN me;
 END
@@ -23,7 +25,8 @@ $$;
 -- function: messages.send
 -- Write a batch of messages and return one row for each, in the order of the input. Ids are not repeated within a batch.
 -- Outcomes: `ok` (stored now, or before: then `is_new` is false), `id_conflict`, `not_found`, `forbidden`, `blocking` (the
--- sender has blocked the other one), `bad_reply`, and `busy`: the head is locked by somebody else, try again.
+-- sender has blocked the other one), `gone` (the other one of a direct conversation has no account any more), `bad_reply`,
+-- and `busy`: the head is locked by somebody else, try again.
 -- A direct message to one who has blocked the sender is stored and answered like any other, and withheld from that one.
 -- `mentions` are array literals, as unnest takes arrays of arrays apart; who is no member is left out.
 -- Two statements, two snapshots: the second sees what was committed before the heads were locked.
@@ -52,22 +55,27 @@ BEGIN
 
     RETURN QUERY
     WITH RECURSIVE input AS MATERIALIZED (
-        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type, p.user_id AS peer,
+        SELECT i.*, m.role, m.silenced, m.joined_seq, c.type, p.user_id AS peer, p.deleted_at IS NOT NULL AS is_gone,
                EXISTS (SELECT FROM users.blocked_users b WHERE b.user_id = i.sender AND b.blocked_user_id = p.user_id) AS blocks,
                EXISTS (SELECT FROM users.blocked_users b WHERE b.user_id = p.user_id AND b.blocked_user_id = i.sender) AS is_blocked
         FROM unnest(ids, conversations, senders, contents, replies, types, metadatas, forwards, mentions) WITH ORDINALITY
              AS i(id, conversation, sender, content, reply_to, message_type, metadata, forwarded_from, mention_list, n)
         LEFT JOIN messages.members m
                ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
-        LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
-        LEFT JOIN messages.members p
-               ON c.type = 'direct' AND p.conversation_id = c.id AND p.user_id <> i.sender AND p.left_seq IS NULL
+        LEFT JOIN auth.users u ON u.id = m.user_id AND u.deleted_at IS NULL
+        LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL AND u.id IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT o.user_id, a.deleted_at FROM messages.members o JOIN auth.users a ON a.id = o.user_id
+            WHERE c.type = 'direct' AND o.conversation_id = c.id AND o.user_id <> i.sender AND o.left_seq IS NULL
+            LIMIT 1
+        ) p ON TRUE
     ), judged AS MATERIALIZED (
         SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
                CASE
                    WHEN k.id IS NOT NULL THEN
                        CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'known' ELSE 'id_conflict' END
                    WHEN i.type IS NULL THEN 'not_found'
+                   WHEN i.is_gone THEN 'gone'
                    WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
                    WHEN i.blocks THEN 'blocking'
                    WHEN i.conversation <> ALL (locked) THEN 'busy'

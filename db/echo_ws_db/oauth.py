@@ -122,8 +122,3 @@ async def unlink(
 async def of_user(db: Database, owner: UUID) -> list[IdentityRow]:
     """Return the identities of a user, in the order in which they were linked."""
     return as_rows(IdentityRow, await db.fetch(SQL.of_user, owner))
-
-
-async def cleanup(db: Database) -> None:
-    """Forget flows that ended long ago."""
-    await db.execute(SQL.cleanup)

@@ -164,7 +164,3 @@ SELECT of_user, ended FROM auth.unlink_identity($1, $2, $3, $4, $5)
 -- The identities of a user, in the order in which they were linked.
 SELECT provider, provider_email, profile_data ->> 'name', created_at
 FROM auth.oauth_providers WHERE user_id = $1 ORDER BY created_at, id LIMIT 100
-
--- name: cleanup() -> None
--- Forget flows that ended long ago, with the names of people who never came.
-DELETE FROM auth.oauth_flows WHERE expires_at < CURRENT_TIMESTAMP - INTERVAL '1 day'

@@ -43,8 +43,3 @@ async def repeated(db: Database, digest: str, successor: str, session_digest: st
 async def revoke_family(db: Database, digest: str, address: Address, user_agent: str | None) -> list[UUID]:
     """End all that a spent token led to; return the sessions that this ended."""
     return [record[0] for record in await db.fetch(SQL.revoke_family, digest, address, user_agent)]
-
-
-async def cleanup(db: Database) -> None:
-    """Forget what has run out."""
-    await db.execute(SQL.cleanup)

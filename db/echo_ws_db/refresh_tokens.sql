@@ -58,7 +58,3 @@ WITH old AS (
     SELECT user_id, '', FALSE, 'refresh_token_reused', $2::inet, $3, device_id FROM old
 )
 DELETE FROM auth.sessions s USING old WHERE s.user_id = old.user_id AND s.device_id = old.device_id RETURNING s.id
-
--- name: cleanup() -> None
--- Forget tokens that have run out, spent or not.
-DELETE FROM auth.refresh_tokens WHERE expires_at < CURRENT_TIMESTAMP

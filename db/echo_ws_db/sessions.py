@@ -95,8 +95,3 @@ async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UU
 async def revoke(db: Database, sessions: Sequence[UUID]) -> list[UUID]:
     """End these sessions; return those that were there."""
     return [record[0] for record in await db.fetch(SQL.revoke, sessions)]
-
-
-async def cleanup(db: Database) -> None:
-    """Delete what has expired."""
-    await db.execute(SQL.cleanup)

@@ -64,7 +64,3 @@ RETURNING id
 -- name: revoke(sessions) -> UUID
 -- End these sessions; returns those that were there.
 DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id
-
--- name: cleanup() -> None
--- Delete what has expired, by the reference's own function.
-SELECT cleanup_expired_sessions()

@@ -9,7 +9,9 @@ from .statements import Statements
 
 SQL = Statements("verifications")
 
-Purpose: TypeAlias = Literal["registration", "login", "password_reset", "phone_change", "email_verification"]
+Purpose: TypeAlias = Literal[
+    "registration", "login", "password_reset", "phone_change", "email_verification", "account_deletion"
+]
 
 
 class AskedRow(NamedTuple):
@@ -49,8 +51,3 @@ async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:
 async def try_code(db: Database, verification: UUID, purpose: Purpose, owner: UUID, digest: str) -> bool:
     """Tell whether a code that was sent to a user is right; it is good once."""
     return bool(await db.fetchval(SQL.try_code, verification, purpose, owner, digest))
-
-
-async def cleanup(db: Database) -> None:
-    """Forget what no limit counts any more."""
-    await db.execute(SQL.cleanup)

@@ -63,7 +63,3 @@ SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $4, 
 WHERE id = $1 AND purpose = $2 AND user_id = $3 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
   AND expires_at > CURRENT_TIMESTAMP
 RETURNING verified
-
--- name: cleanup() -> None
--- Forget verifications that no limit counts any more, with the numbers of people who never came.
-DELETE FROM auth.otp_verifications WHERE expires_at < CURRENT_TIMESTAMP - INTERVAL '2 days'

@@ -1,3 +1,4 @@
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from echo_ws import tokens
@@ -5,9 +6,11 @@ from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
-from echo_ws_db import accounts, verifications
+from echo_ws_db import accounts, users, verifications
 from echo_ws_db.accounts import AttemptRow, Device
+from echo_ws_db.verifications import Purpose
 from echo_ws_protocol.commands import (
+    AccountDelete,
     AccountLogin,
     AccountProtect,
     AccountRegister,
@@ -17,7 +20,7 @@ from echo_ws_protocol.commands import (
 )
 from echo_ws_protocol.replies import AccountCreated, CodeSent, Done, LoggedIn
 
-from .verifications import ask, hash_for, wrong_code
+from .verifications import ask, ask_owner, hash_for, wrong_code
 
 log = get_logger(__name__)
 
@@ -93,14 +96,52 @@ async def check_second_factor(
     ctx: Context, command: AccountLogin | OauthLogin | OauthRegister, tried: AttemptRow, phone: str, by: str = ""
 ) -> None:
     """Return if the code is right. Without one, send it, and say so; the history tells ``by`` what else was proven."""
+    await _check_code(ctx, command, tried, "login", lambda id_: ask(ctx, id_, "login", phone), by)
+
+
+@handles(AccountDelete)
+async def delete(ctx: Context, command: AccountDelete) -> Done:
+    tried, password_hash = await _prove(ctx, command)
+    ended = await accounts.delete_own(ctx.db, ctx.user, tried.attempt, password_hash, command.content)
+    if ended is None:
+        raise BadField("the password was changed a moment ago", field="$.password")
+    ctx.services.sessions.revoked(ended)
+    log.info("account_deleted", user=ctx.user, content=command.content, ended=len(ended))
+    return Done()
+
+
+async def _prove(ctx: Context, command: AccountDelete) -> tuple[AttemptRow, str]:
+    """Return the try and the hash if it is the owner: by password, by code where there is none, or by both."""
+    if command.password is None:
+        tried = await _attempt_own(ctx)
+        if tried.password_hash != users.NO_PASSWORD:
+            raise BadField("the password is needed", field="$.password")
+        password_hash = users.NO_PASSWORD
+    else:
+        tried, password_hash = await check_own_password(ctx, command.password)
+    if tried.second_factor or command.password is None:
+        purpose: Purpose = "account_deletion"
+        await _check_code(ctx, command, tried, purpose, lambda id_: ask_owner(ctx, id_, purpose))
+    return tried, password_hash
+
+
+async def _check_code(
+    ctx: Context,
+    command: AccountLogin | OauthLogin | OauthRegister | AccountDelete,
+    tried: AttemptRow,
+    purpose: Purpose,
+    send: Callable[[UUID], Awaitable[CodeSent]],
+    by: str = "",
+) -> None:
+    """Return if the code is right. Without one, send it, and say so; the try counts until the command succeeds."""
     assert tried.user_id
     if command.verification is None or command.code is None:
         await accounts.note(ctx.db, tried.attempt, f"{by}code_needed")
         if command.verification is not None:
-            await ask(ctx, command.verification, "login", phone)
+            await send(command.verification)
         raise CodeNeeded
-    digest = ctx.accounts.code_digest(command.verification, "login", command.code)
-    if not await verifications.try_code(ctx.db, command.verification, "login", tried.user_id, digest):
+    digest = ctx.accounts.code_digest(command.verification, purpose, command.code)
+    if not await verifications.try_code(ctx.db, command.verification, purpose, tried.user_id, digest):
         await accounts.note(ctx.db, tried.attempt, f"{by}wrong_code")
         raise wrong_code()
 
@@ -108,11 +149,14 @@ async def check_second_factor(
 async def check_own_password(ctx: Context, password: str) -> tuple[AttemptRow, str]:
     """Return the try and the hash if the password of who has a session is right; counted and noted as at a login."""
     ctx.accounts.check_room()
-    agent = ctx.user_agent or None
-    tried = await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), agent)
+    tried = await _attempt_own(ctx)
     if not await ctx.accounts.verify(tried.password_hash, password) or tried.password_hash is None:
         raise BadField("the password is not right", field="$.password")
     return tried, tried.password_hash
+
+
+async def _attempt_own(ctx: Context) -> AttemptRow:
+    return await accounts.attempt(ctx.db, "", ctx.user, None, None, address_of(ctx.address), ctx.user_agent or None)
 
 
 def wrong_password() -> Unauthenticated:

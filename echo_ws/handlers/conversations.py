@@ -45,6 +45,7 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
             read_seq=row.read_seq,
             name=row.display_name,
             silenced=row.silenced,
+            deleted=row.is_deleted,
         )
         for row in rows
     ]

@@ -5,9 +5,9 @@ from uuid import UUID
 from echo_ws import codes
 from echo_ws.accounts import phone_of
 from echo_ws.dispatch import Context
-from echo_ws.errors import BadField, RateLimited
+from echo_ws.errors import BadField, Forbidden, RateLimited
 from echo_ws.events import utc
-from echo_ws_db import verifications
+from echo_ws_db import accounts, verifications
 from echo_ws_db.verifications import Purpose
 from echo_ws_protocol.replies import CodeSent
 
@@ -22,19 +22,27 @@ async def ask_by_email(ctx: Context, verification: UUID, email: str) -> CodeSent
     return await _ask(ctx, verification, "email_verification", None, email.lower(), ctx.user)
 
 
+async def ask_owner(ctx: Context, verification: UUID, purpose: Purpose) -> CodeSent:
+    """Send a code to who has the session, wherever the account says."""
+    phone, email = await accounts.reach(ctx.db, ctx.user)
+    if phone is None and email is None:
+        raise Forbidden("the account has no phone number and no e-mail address for a code: ask the operator")
+    return await _ask(ctx, verification, purpose, phone, email, None)
+
+
 async def _ask(
     ctx: Context, verification: UUID, purpose: Purpose, phone: str | None, email: str | None, asker: UUID | None
 ) -> CodeSent:
     """Send a code, or what else there is to say to the owner."""
-    accounts, code = ctx.accounts, codes.new_code()
-    digest = accounts.code_digest(verification, purpose, code)
-    accounts.take_code(ctx.address)
+    services, code = ctx.accounts, codes.new_code()
+    digest = services.code_digest(verification, purpose, code)
+    services.take_code(ctx.address)
     row = await verifications.ask(ctx.db, verification, purpose, phone, email, asker, digest, codes.LASTS_S)
     if row.wait_ms > 0:
         raise RateLimited(retry_after_ms=row.wait_ms)
     notice = codes.notice(verification, purpose, phone or email or "", code, is_taken=row.owner is not None)
     if row.is_new and notice:
-        accounts.send(notice)
+        services.send(notice)
     assert row.expires_at
     return CodeSent(utc(row.expires_at))
 

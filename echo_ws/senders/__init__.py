@@ -21,10 +21,10 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     id: str
     """The same for every try: by it a gateway may tell that it has sent a notice before."""
     to: str
-    """A phone number, E.164; or an e-mail address, for ``email_verification``."""
+    """A phone number, E.164; or an e-mail address, for ``email_verification`` and who has no number."""
     purpose: Literal[
         "registration", "login", "password_reset", "phone_change", "email_verification",
-        "already_registered", "phone_changed", "identity_linked",
+        "account_deletion", "already_registered", "phone_changed", "identity_linked",
     ]  # fmt: skip
     text: str
     """Ready to be sent."""

@@ -37,6 +37,7 @@ from .types import (
     DisplayName,
     Email,
     Emoji,
+    Fate,
     FlowId,
     FlowState,
     IdToken,
@@ -136,6 +137,23 @@ class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
 
     password: Password
     on: bool = True
+
+
+class AccountDelete(Command[Done], frozen=True, tag="account.delete"):
+    """Delete your account, for good. All your sessions end, your phone number and e-mail address are free at once.
+
+    If the answer was lost, the token tells: it is no longer good. You leave your groups and channels within a minute or
+    so; direct conversations stay with the others.
+    """
+
+    content: Fate
+    """What you wrote stays (``keep``), or every message becomes a tombstone and every reaction goes (``erase``)."""
+    password: Password | None = None
+    """Needed if the account has one."""
+    verification: VerificationId | None = None
+    """Where the account has no password or asks for a code: a UUID of your choice, under which one is sent."""
+    code: Code | None = None
+    """The code that was sent."""
 
 
 class OauthBegin(Command[FlowBegun], frozen=True, tag="oauth.begin"):

@@ -141,6 +141,8 @@ class Participant(Struct, frozen=True, omit_defaults=True):
     read_seq: Seq
     name: str | None = None
     silenced: bool = False
+    deleted: bool = False
+    """Whether the account is deleted: nobody answers any more."""
 
 
 class ConversationDetails(Struct, frozen=True):

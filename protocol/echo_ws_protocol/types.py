@@ -129,6 +129,7 @@ TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 PresenceStatus: TypeAlias = Literal["online", "away", "busy", "offline"]
 OwnStatus: TypeAlias = Literal["online", "away", "busy"]
 SessionScope: TypeAlias = Literal["others", "all"]
+Fate: TypeAlias = Literal["keep", "erase"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
 
 Timestamp: TypeAlias = Annotated[datetime, Meta(tz=True, description="UTC, RFC 3339.")]

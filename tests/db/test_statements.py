@@ -21,6 +21,7 @@ PYTHON_OF = {
     "int8": "int",
     "int4": "int",
     "bool": "bool",
+    "float8": "float",
     "timestamp": "datetime",
     "jsonb": "dict",
     "void": "None",

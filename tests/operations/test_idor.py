@@ -55,7 +55,7 @@ WITHOUT_IDS = {
     *("account.protect", "token.refresh", "password.change", "oauth.list", "oauth.unlink"),
 }
 OWN_IDS = {
-    *("account.register", "account.verify", "account.login"),
+    *("account.register", "account.verify", "account.login", "account.delete"),
     *("password.forget", "password.reset", "phone.change", "phone.verify"),
     *("email.change", "email.verify"),
     *("oauth.begin", "oauth.login", "oauth.register", "oauth.connect", "oauth.link"),

@@ -105,7 +105,6 @@ class Database:
             sessions.SQL.by_token: self._by_token,
             sessions.SQL.still_good: lambda ids: [(id_,) for id_ in ids],
             sessions.SQL.touch: lambda *_: [],
-            sessions.SQL.cleanup: list,
         }
 
     def answer(self, sql: str, args: Sequence[Any]) -> list[Row]:

@@ -5,6 +5,7 @@ what the database holds, and on the way nobody is told anything twice, or anythi
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from echo_ws.dispatch import Context
 from echo_ws.feed import Feed
 from echo_ws.position import Follower
 from echo_ws.stream import Stream
+from echo_ws_db.pool import StoreError
 
 from .clock import run
 from .town import Town
@@ -42,9 +44,15 @@ async def _never(*_: Any) -> None:
 
 
 async def _answer_first(context: Context) -> None:
-    """Begin to listen when the answer has been read."""
-    assert context.listener
-    context.services.feed._spawn(context.services.feed.attach(context.listener))
+    """Begin to listen when the answer has been read, if the database is there then."""
+    listener, feed = context.listener, context.services.feed
+    assert listener
+
+    async def listen() -> None:
+        with suppress(StoreError):
+            await feed.attach(listener)
+
+    feed._spawn(listen())
 
 
 def _pass_over(stream: Stream[Any], rev: int, change: Any) -> list[Any]:

@@ -36,6 +36,7 @@ CREATE TABLE messages.votes (
     PRIMARY KEY (message_id, user_id, option)
 );
 COMMENT ON TABLE messages.votes IS 'Votes in polls; option counts from 0 in the metadata of the message';
+CREATE INDEX idx_votes_user_id ON messages.votes(user_id);
 CREATE TRIGGER number_vote AFTER INSERT OR UPDATE OR DELETE ON messages.votes
     FOR EACH ROW EXECUTE FUNCTION messages.number_reaction();
 
