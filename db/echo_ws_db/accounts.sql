@@ -3,13 +3,8 @@
 -- name: register(verification, digest, password_hash, display_name) -> UUID
 -- Try a code. If it is right the user is made, with profile and privacy settings. No row: wrong, spent, too old, or the
 -- number was taken meanwhile.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
-        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'registration' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, phone
+WITH tried AS MATERIALIZED (
+    SELECT verified, phone FROM auth.try_code($1, 'registration', NULL, $2)
 ), added AS (
     INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, $3, TRUE FROM tried WHERE verified
     ON CONFLICT (phone) DO NOTHING
@@ -24,13 +19,8 @@ SELECT id FROM added
 -- name: reset_password(verification, digest, password_hash) -> EndedRow
 -- Try a code. If it is right the password is set, and all sessions and refresh tokens end: a row for each session, or
 -- one without. No row: wrong, spent or too old.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
-        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'password_reset' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, user_id
+WITH tried AS MATERIALIZED (
+    SELECT verified, user_id FROM auth.try_code($1, 'password_reset', NULL, $2)
 ), changed AS (
     UPDATE auth.users u
     SET password_hash = $3, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
@@ -133,19 +123,14 @@ WHERE u.id = $1
 -- name: change_phone(verification, owner, digest, kept) -> MovedRow
 -- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
 -- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
-        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'phone_change' AND user_id = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, phone
+WITH tried AS MATERIALIZED (
+    SELECT verified, phone, user_id FROM auth.try_code($1, 'phone_change', $2, $3)
 ), before AS (
     SELECT u.id, u.phone FROM auth.users u WHERE u.id = $2
 ), changed AS (
     UPDATE auth.users u SET phone = t.phone
     FROM tried t
-    WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+    WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
     RETURNING u.id
 ), revoked AS (
@@ -161,18 +146,13 @@ SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended
 
 -- name: change_email(verification, owner, digest) -> UUID
 -- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
-        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'email_verification' AND user_id = $2 AND verified IS NOT TRUE
-      AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, email
+WITH tried AS MATERIALIZED (
+    SELECT verified, email, user_id FROM auth.try_code($1, 'email_verification', $2, $3)
 )
 UPDATE auth.users u SET email = t.email, email_verified = TRUE
 FROM tried t
-WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
-  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> $2)
+WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> u.id)
 RETURNING u.id
 
 -- name: make_room(owner, device_id, most) -> UUID
