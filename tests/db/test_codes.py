@@ -43,6 +43,7 @@ async def ask(db: Sql, purpose: str) -> Asked:
 
 async def counted(db: Sql, verification: UUID) -> tuple[int, bool]:
     row = await db.fetchrow("SELECT attempts, verified FROM auth.otp_verifications WHERE id = $1", verification)
+    assert row
     return row["attempts"], row["verified"]
 
 
