@@ -14,7 +14,7 @@ from .broker import Broker
 from .errors import BadField, Busy, Forbidden, RateLimited
 from .events import utc
 from .limits import Limits
-from .passwords import BadPassword, PasswordThread, TooManyPasswords
+from .passwords import BadPassword, PasswordThread, TooManyPasswords, check
 from .phones import BadPhone, e164
 from .post import Post
 from .senders import Notice, open_sender
@@ -90,11 +90,9 @@ class Accounts:
         if self._passwords.is_full:
             raise Busy("too many passwords wait to be checked", retry_after_ms=BUSY_MS)
 
-    async def hash(self, password: str, field: str = "$.password") -> str:
-        try:
-            return await self._soon(self._passwords.hash(password))
-        except BadPassword as error:
-            raise BadField(str(error), field=field) from None
+    async def hash(self, password: str) -> str:
+        """Return the hash of a password that ``check_new`` let pass."""
+        return await self._soon(self._passwords.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether the password is right; it takes as long where there is none."""
@@ -129,6 +127,14 @@ class Accounts:
         """Close the connections of sessions that were ended, on all workers. Never waits."""
         if sessions:
             self._broker.publish(REVOKED, revoked_payload(sessions))
+
+
+def check_new(password: str, phone: str, field: str = "$.password") -> None:
+    """Return if somebody with this number may have the password, or raise what to answer."""
+    try:
+        check(password, phone)
+    except BadPassword as error:
+        raise BadField(str(error), field=field) from None
 
 
 def phone_of(text: str) -> str:

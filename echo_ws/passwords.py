@@ -5,8 +5,10 @@ A hash takes tens of milliseconds, so a server computes them on one thread of th
 
 import asyncio
 import functools
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
@@ -31,14 +33,18 @@ class TooManyPasswords(Exception):
     """More passwords wait to be hashed than can be soon; try again later."""
 
 
-def check(password: str) -> None:
-    """Raise ``BadPassword`` for one that is too short, too long or cannot be written as UTF-8."""
+def check(password: str, phone: str = "") -> None:
+    """Raise ``BadPassword`` for one that is too short, too long, cannot be written as UTF-8, or is tried first."""
     if not SHORTEST <= len(password) <= LONGEST or not _is_hashable(password):
         raise BadPassword(f"a password has {SHORTEST} to {LONGEST} characters")
+    if password.strip().lower() in common_passwords():
+        raise BadPassword("many people have this password, and it is tried first; choose another")
+    if _is_phone(password, phone):
+        raise BadPassword("this is the phone number; choose another password")
 
 
-def hash_password(password: str) -> str:
-    check(password)
+def hash_password(password: str, phone: str = "") -> str:
+    check(password, phone)
     return _HASHER.hash(password)
 
 
@@ -66,7 +72,7 @@ class PasswordThread:
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        check(password)
+        """Return the hash of a password that was checked."""
         return await self._run(_HASHER.hash, password)
 
     async def rehash(self, password_hash: str, password: str) -> str:
@@ -82,8 +88,9 @@ class PasswordThread:
         return self._waiting > MAX_WAITING
 
     def warm_up(self) -> None:
-        """Make what a password of nobody is compared with, so that the first one takes no longer than the others."""
+        """Make what passwords are compared with, so that the first one takes no longer than the others."""
         self._executor.submit(_nobody)
+        self._executor.submit(common_passwords)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -105,6 +112,19 @@ def _is_hashable(password: str) -> bool:
         return len(password) <= LONGEST and len(password.encode()) <= LONGEST_BYTES
     except UnicodeEncodeError:
         return False
+
+
+@functools.cache
+def common_passwords() -> frozenset[str]:
+    """Return the list beside this file, which says where it comes from."""
+    text = resources.files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
+    return frozenset(text.partition("\n---\n")[2].splitlines())
+
+
+def _is_phone(password: str, phone: str) -> bool:
+    """Tell whether it is the number, with or without country code, however it is written."""
+    digits = re.sub(r"[ ()+./-]", "", password)
+    return digits.isdecimal() and phone.endswith(digits.lstrip("0") or "none")
 
 
 @functools.cache

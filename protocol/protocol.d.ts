@@ -38,7 +38,7 @@ export type Code = string;
 /** Compared exactly as it is, with all its spaces. */
 export type Password = string;
 
-/** 8 to 128 characters. */
+/** 8 to 128 characters; one that many people have is refused. */
 export type NewPassword = string;
 
 /** 1 to 100 characters, no control characters. */

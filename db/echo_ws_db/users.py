@@ -37,6 +37,12 @@ async def add_many(
     return as_rows(AddedRow, await db.fetch(SQL.add_many, phones, display_names, digests, device_id, platform, days))
 
 
+async def phone(db: Database, owner: UUID) -> str:
+    """Return a user's phone number; empty for a user that is gone."""
+    number: str = await db.fetchval(SQL.phone, owner) or ""
+    return number
+
+
 async def by_phone(db: Database, phone: str) -> UUID | None:
     user: UUID | None = await db.fetchval(SQL.by_phone, phone)
     return user

@@ -31,6 +31,10 @@ WITH input AS (
 )
 SELECT id, phone FROM added
 
+-- name: phone(owner) -> str
+-- A user's phone number.
+SELECT phone FROM auth.users WHERE id = $1
+
 -- name: by_phone(phone) -> UUID
 -- The user with this phone number.
 SELECT id FROM auth.users WHERE phone = $1 AND deleted_at IS NULL

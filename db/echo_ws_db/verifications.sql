@@ -64,11 +64,10 @@ LANGUAGE sql ROWS 1 AS $$
     RETURNING v.verified, v.phone::text, v.email::text, v.user_id
 $$;
 
--- name: is_open(verification, purpose) -> bool
--- Whether a code may still be tried. Decides nothing: the statement that tries it looks again.
-SELECT EXISTS (SELECT FROM auth.otp_verifications
-               WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-                 AND expires_at > CURRENT_TIMESTAMP)
+-- name: waiting(verification, purpose) -> str
+-- The phone number for which a code may still be tried. Decides nothing: the statement that tries it looks again.
+SELECT phone FROM auth.otp_verifications
+WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
 
 -- name: try_code(verification, purpose, owner, digest) -> bool
 -- Try a code that was sent to a user. No row: none is waiting for one, or it had its tries.

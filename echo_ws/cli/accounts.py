@@ -36,7 +36,7 @@ def add(settings: Settings, phone: str, name: str, wants_password: bool) -> None
     number = _e164(phone)
     if not 0 < len(name.strip()) <= LONGEST_NAME:
         raise Stop(f"--name: 1 to {LONGEST_NAME} characters, please, got {len(name.strip())}")
-    password_hash = _ask_password() if wants_password else users.NO_PASSWORD
+    password_hash = _ask_password(number) if wants_password else users.NO_PASSWORD
     added = asyncio.run(with_store(settings, lambda store: users.add(store, number, name.strip(), password_hash)))
     if added is None:
         raise Stop(f"{number} belongs to another user; choose another number")
@@ -143,10 +143,10 @@ def _e164(phone: str) -> str:
         raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789") from None
 
 
-def _ask_password() -> str:
+def _ask_password(phone: str) -> str:
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     try:
-        return passwords.hash_password(password)
+        return passwords.hash_password(password, phone)
     except passwords.BadPassword as error:
         raise Stop(str(error)) from error
 

@@ -63,7 +63,9 @@ Code: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z", description="The s
 Password: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=128, description="Compared exactly as it is, with all its spaces.")
 ]
-NewPassword: TypeAlias = Annotated[str, Meta(min_length=8, max_length=128, description="8 to 128 characters.")]
+NewPassword: TypeAlias = Annotated[
+    str, Meta(min_length=8, max_length=128, description="8 to 128 characters; one that many people have is refused.")
+]
 DisplayName: TypeAlias = Annotated[
     str,
     Meta(

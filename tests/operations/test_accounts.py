@@ -240,6 +240,22 @@ async def test_of_eight_wrong_codes_at_once_five_are_looked_at(people: World, wo
     assert 5 == await db.fetchval("SELECT attempts FROM auth.otp_verifications WHERE id = $1", verification)
 
 
+@pytest.mark.parametrize("bad", ["Password1", "phone"])
+async def test_a_password_that_is_tried_first_is_refused_and_no_try_at_the_code_is_lost(
+    bad: str, ask: Door, people: World, worker: Worker
+) -> None:
+    phone = people.phone()
+    verification, code = await asked(worker, phone)
+    fields = {"verification": verification, "code": code, "name": "Ann"}
+
+    refused = await ask("account.verify", **fields, password=phone if bad == "phone" else bad)
+    made = await ask("account.verify", **fields, password=PASSWORD)
+
+    assert "$.password" == refused["error"]["field"]
+    assert "choose another" in refused["error"]["message"]
+    assert "ok" in made
+
+
 @pytest.mark.parametrize(
     "spoilt", ["expires_at = CURRENT_TIMESTAMP", "purpose = 'password_reset'", "code_digest = NULL"]
 )
@@ -760,6 +776,32 @@ async def test_the_old_password_is_asked_for_and_counted(alice: Person, worker: 
     assert [400] * 5 + [429] == [answer.status for answer in answers]
     assert "$.password" == answers[0].json["error"]["field"]
     assert 5 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
+
+
+@pytest.mark.parametrize("bad", ["iloveyou1", "phone"])
+async def test_a_bad_new_password_is_refused_before_the_old_one_is_looked_at(
+    bad: str, alice: Person, worker: Worker, db: Sql
+) -> None:
+    opened, new = await log_in(worker, alice), alice.phone if bad == "phone" else bad
+    fields = {"password": PASSWORD, "new_password": new}
+
+    answers = [await post(worker, opened["token"], "password.change", **fields) for _ in range(5)]
+
+    assert {"$.new_password"} == {answer.json["error"]["field"] for answer in answers}
+    assert 0 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
+    assert (await log_in(worker, alice))["user"] == str(alice.user)
+
+
+@pytest.mark.parametrize("bad", ["iloveyou1", "phone"])
+async def test_a_bad_password_cannot_be_set_by_a_code_either(bad: str, alice: Person, worker: Worker) -> None:
+    verification, code = await asked(worker, alice.phone, "password.forget")
+    fields = {"verification": verification, "code": code}
+
+    refused = await post(worker, None, "password.reset", **fields, password=alice.phone if bad == "phone" else bad)
+    done = await post(worker, None, "password.reset", **fields, password=PASSWORD + "!")
+
+    assert "$.password" == refused.json["error"]["field"]
+    assert 200 == done.status
 
 
 async def test_of_eight_changes_at_once_one_wins(people: World, alice: Person, worker: Worker, db: Sql) -> None:

@@ -73,6 +73,16 @@ def test_a_password_is_asked_for_and_stored_as_a_hash(run: Run, query: Query) ->
     assert passwords.verify(query("SELECT password_hash FROM auth.users"), "correct horse")
 
 
+@pytest.mark.parametrize("password", ["Password1", "015123456789"])
+def test_a_password_that_is_tried_first_is_refused(run: Run, query: Query, password: str) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", "Alice", "--password", input=f"{password}\n" * 2)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "choose another" in result.stderr
+    assert password not in result.output
+    assert 0 == query("SELECT count(*) FROM auth.users")
+
+
 NO_PHONES = {
     "without plus": "4915123456789",
     "short": "+49",
