@@ -42,14 +42,21 @@ class Opened(Protocol):
 
 
 class Accounts:
-    def __init__(self, settings: Settings, broker: Broker, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        limits: Limits,
+        clock: Callable[[], float],
+        access: tokens.AccessTokens,
+    ) -> None:
         self.session_days = settings.session_days
         self.refresh_days = settings.refresh_days
         self.key = settings.secret_key or ""
         self._broker = broker
         self._limits = limits
         self._clock = clock
-        self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self._access = access
         self._passwords = PasswordThread()
         sender = open_sender(settings)
         self._post = Post(sender, settings.send_deadline_s) if sender else None
