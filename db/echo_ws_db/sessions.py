@@ -37,6 +37,11 @@ class SessionListRow(NamedTuple):
     expires_at: datetime
 
 
+class RevokedRow(NamedTuple):
+    id: UUID
+    user_id: UUID
+
+
 class Touch(NamedTuple):
     """A session in use, and from where, as far as that is known."""
 
@@ -92,9 +97,9 @@ async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UU
     return [record[0] for record in await db.fetch(SQL.revoke_own, owner, session, spared)]
 
 
-async def revoke(db: Database, sessions: Sequence[UUID]) -> list[UUID]:
+async def revoke(db: Database, sessions: Sequence[UUID]) -> list[RevokedRow]:
     """End these sessions; return those that were there."""
-    return [record[0] for record in await db.fetch(SQL.revoke, sessions)]
+    return as_rows(RevokedRow, await db.fetch(SQL.revoke, sessions))
 
 
 async def cleanup(db: Database) -> None:

@@ -61,9 +61,9 @@ DELETE FROM auth.sessions
 WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
 RETURNING id
 
--- name: revoke(sessions) -> UUID
--- End these sessions; returns those that were there.
-DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id
+-- name: revoke(sessions) -> RevokedRow
+-- End these sessions; returns those that were there, and whose they were.
+DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id, user_id
 
 -- name: cleanup() -> None
 -- Delete what has expired, by the reference's own function.

@@ -1,6 +1,9 @@
 """Who may connect, what is noted of it, and how a session ends on every worker."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -229,6 +232,22 @@ async def test_revoking_closes_every_live_socket_on_every_worker_at_once(people:
             assert [4500, 4500] == [await closed(here), await closed(there)]
 
     await kept.call(ConversationList())
+
+
+async def test_a_user_that_an_operator_locks_is_out_on_every_worker_at_once(people: World, worker: Worker) -> None:
+    other = await people.worker()
+    user = await people.user("Alice")
+    here, there = await people.device(user, worker), await people.device(user, other)
+
+    command = [sys.executable, "-m", "echo_ws.cli", "user", "lock", str(user), "--for", "1h"]
+    environ = {"ECHO_DATABASE_URL": people.database_url, "ECHO_REDIS_URL": people.redis_url}
+    program = await asyncio.create_subprocess_exec(*command, env=os.environ | environ, stdout=PIPE, stderr=PIPE)
+    await program.communicate()
+
+    async with asyncio.timeout(1):
+        assert [4500, 4500] == [await closed(here), await closed(there)]
+    async with line(worker, await people.token(user)) as alice:
+        assert 4500 == await alice.close_code()
 
 
 async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) -> None:
