@@ -50,6 +50,12 @@ export type DeviceId = string;
 /** `ios`, `android`, `web` … */
 export type Platform = string;
 
+/** Two capital letters, ISO 3166-1: `DE`. */
+export type Country = string;
+
+/** A name of the IANA database: `Europe/Berlin`. */
+export type TimeZone = string;
+
 /** One emoji of at most 10 code points. */
 export type Emoji = string;
 
@@ -191,6 +197,8 @@ export interface AccountLogin {
   device_name?: DisplayName;
   /** About the device: `os`, `os_version`, `browser`, `device_model`, `app_version` … */
   metadata?: Record<string, DisplayName>;
+  /** To be shown in the list of sessions, if the app knows it and may tell. */
+  location?: Location;
   /** The device's last session or refresh token: with it, failures of strangers do not keep you waiting. */
   known?: Token;
   /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
@@ -507,6 +515,13 @@ export interface SessionRefreshed {
   expires_at: Timestamp;
 }
 
+/** Where a device said that it was. */
+export interface Place {
+  city?: DisplayName;
+  country?: Country;
+  timezone?: TimeZone;
+}
+
 /** One session: a device on which you are signed in. */
 export interface SessionSummary {
   session: Uuid;
@@ -521,6 +536,8 @@ export interface SessionSummary {
   /** The IP address from which it was last opened. */
   address?: string;
   user_agent?: string;
+  /** What the device said when it logged in; nobody checked it. */
+  location?: Place;
   /** Whether it is the one that asks. */
   current?: boolean;
 }
@@ -653,6 +670,13 @@ export interface LoggedIn {
   /** Where the server signs them: a token for the header that is good for minutes. */
   access_token?: string;
   access_expires_at?: Timestamp;
+}
+
+/** Where a device says that it is. */
+export interface Location {
+  city?: DisplayName;
+  country?: Country;
+  timezone?: TimeZone;
 }
 
 /** The connection is authenticated: the first event on it. */

@@ -55,7 +55,7 @@ WITH changed AS (
 )
 SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
 
--- name: attempt(phone, owner, known, device_id, address, user_agent) -> AttemptRow
+-- name: attempt(phone, owner, known, device_id, address, user_agent, location) -> AttemptRow
 -- Count a try at a password before it is looked at, as if it had failed: five in a row lock for a minute, each more for
 -- twice as long, up to fifteen. A known device (the digest of a session or refresh token of it that still holds) is not
 -- locked out by others, nor is who names the owner by id, having a session. No hash: nothing may fit. The history says why.
@@ -84,13 +84,13 @@ WITH found AS (
       AND (f.is_known OR coalesce(u.locked_until <= CURRENT_TIMESTAMP, TRUE))
     RETURNING u.id, u.password_hash, u.second_factor
 ), noted AS (
-    INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id)
+    INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id, location)
     SELECT f.id, $1, FALSE,
            CASE WHEN c.id IS NOT NULL THEN 'wrong_password'
                 WHEN f.id IS NULL THEN 'unknown'
                 WHEN f.is_locked OR EXISTS (SELECT FROM auth.users u WHERE u.id = f.id AND u.verified) THEN 'locked'
                 ELSE 'unverified' END,
-           $5::inet, $6, $4
+           $5::inet, $6, $4, $7
     FROM (SELECT) one LEFT JOIN found f ON TRUE LEFT JOIN counted c ON TRUE
     RETURNING id
 )
@@ -163,7 +163,7 @@ WHERE user_id = $1
                                 ORDER BY last_activity_at DESC, id OFFSET $3 - 1))
 RETURNING id
 
--- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days) -> LoggedInRow
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location) -> LoggedInRow
 -- Open a session with a refresh token, the password being right: the failures are forgotten, the history says so. No row:
 -- the password was changed, or the user locked or deleted, while it was looked at.
 WITH cleared AS (
@@ -179,6 +179,6 @@ WITH cleared AS (
     SELECT id, $6, $7, CURRENT_TIMESTAMP + make_interval(days => $14) FROM cleared
 )
 INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, device_metadata, ip_address,
-                           user_agent, expires_at)
-SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
+                           user_agent, location, expires_at)
+SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, $15, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
 RETURNING user_id, id, expires_at

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from .rows import Database, as_rows
@@ -35,6 +35,8 @@ class SessionListRow(NamedTuple):
     created_at: datetime
     last_activity_at: datetime
     expires_at: datetime
+    location: dict[str, Any] | None
+    """As some service wrote it: of any shape."""
 
 
 class RevokedRow(NamedTuple):

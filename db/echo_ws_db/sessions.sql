@@ -45,13 +45,14 @@ RETURNING id
 
 -- name: of_user(owner) -> SessionListRow
 -- A user's sessions, the one used last first.
-SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at
+SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at,
+    location
 FROM auth.sessions WHERE user_id = $1 ORDER BY last_activity_at DESC, id
 
 -- name: open_of(owner) -> SessionListRow
 -- A user's sessions that have not expired, the one used last first; a hundred at most.
 SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 300), created_at, last_activity_at,
-    expires_at
+    expires_at, CASE WHEN length(location::text) <= 1000 THEN location END
 FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
 
 -- name: revoke_own(owner, session, spared) -> UUID

@@ -1,3 +1,5 @@
+import msgspec
+
 from echo_ws import tokens
 from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
@@ -35,12 +37,13 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
     known = tokens.digest(command.known) if command.known else None
     ctx.accounts.check_room()
-    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent)
+    place = msgspec.to_builtins(command.location)
+    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent, place)
     if not await ctx.accounts.verify(tried.password_hash, command.password):
         raise wrong_password()
     if tried.second_factor:
         await _check_second_factor(ctx, command, tried)
-    device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
+    device = Device(command.device, command.platform, command.device_name, command.metadata, address, agent, place)
     return await _open_session(ctx, tried, command.password, device)
 
 

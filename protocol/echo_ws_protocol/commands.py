@@ -18,6 +18,7 @@ from .replies import (
     HistoryPage,
     LoggedIn,
     MessageSent,
+    Place,
     Resumed,
     SessionPage,
     SessionRefreshed,
@@ -95,6 +96,10 @@ class AccountVerify(Command[AccountCreated], frozen=True, tag="account.verify"):
     """What others see."""
 
 
+class Location(Place, frozen=True, forbid_unknown_fields=True):
+    """Where a device says that it is."""
+
+
 class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
     """Open a session on a device by phone number and password.
 
@@ -110,6 +115,8 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
         default_factory=dict
     )
     """About the device: ``os``, ``os_version``, ``browser``, ``device_model``, ``app_version`` …"""
+    location: Location | None = None
+    """To be shown in the list of sessions, if the app knows it and may tell."""
     known: Token | None = None
     """The device's last session or refresh token: with it, failures of strangers do not keep you waiting."""
     verification: VerificationId | None = None

@@ -87,6 +87,15 @@ DeviceId: TypeAlias = Annotated[
 Platform: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9_-]*\Z", description="`ios`, `android`, `web` …")
 ]
+Country: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z", description="Two capital letters, ISO 3166-1: `DE`.")]
+TimeZone: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*\Z",
+        description="A name of the IANA database: `Europe/Berlin`.",
+    ),
+]
 _PICTOGRAPH = (  # Extended_Pictographic of Unicode, each in text or emoji form or with a skin tone
     r"(?:[\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2\u25aa\u25ab"
     r"\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
