@@ -169,8 +169,7 @@ RETURNING id
 WITH cleared AS (
     UPDATE auth.users u
     SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END, password_hash = $4
-    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
-      AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+    WHERE u.id = $1 AND u.password_hash = $3 AND auth.may_enter(u)
     RETURNING u.id
 ), noted AS (
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM cleared c WHERE h.id = $2

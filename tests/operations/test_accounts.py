@@ -667,6 +667,7 @@ async def test_a_token_from_before_the_last_login_cannot_end_what_came_after(ali
         "UPDATE auth.refresh_tokens SET revoked = TRUE, revoked_at = now() WHERE user_id = $1",
         "UPDATE auth.users SET locked = TRUE WHERE id = $1",
         "UPDATE auth.users SET deleted_at = now() WHERE id = $1",
+        "UPDATE auth.users SET verified = NULL WHERE id = $1",
         "DELETE FROM auth.users WHERE id = $1",
     ],
 )

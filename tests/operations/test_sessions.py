@@ -84,6 +84,7 @@ async def test_nothing_is_kept_of_a_token_that_was_refused(worker: Worker) -> No
         "UPDATE auth.users SET locked = TRUE WHERE id = $1",
         "UPDATE auth.users SET locked = TRUE, locked_until = CURRENT_TIMESTAMP + INTERVAL '1 minute' WHERE id = $1",
         "UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1",
+        "UPDATE auth.users SET verified = FALSE WHERE id = $1",
         "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP WHERE user_id = $1",
         "DELETE FROM auth.sessions WHERE user_id = $1",
         "DELETE FROM auth.users WHERE id = $1",
@@ -263,7 +264,11 @@ async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) ->
 
 @pytest.mark.parametrize(
     "ending",
-    ["UPDATE auth.users SET locked = TRUE WHERE id = $1", "UPDATE auth.users SET deleted_at = now() WHERE id = $1"],
+    [
+        "UPDATE auth.users SET locked = TRUE WHERE id = $1",
+        "UPDATE auth.users SET deleted_at = now() WHERE id = $1",
+        "UPDATE auth.users SET verified = FALSE WHERE id = $1",
+    ],
 )
 async def test_locking_or_deleting_a_user_ends_what_is_open(ending: str, people: World, db: Sql) -> None:
     attentive = await people.worker(revalidate_s=0.05)
