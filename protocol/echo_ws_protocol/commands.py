@@ -4,7 +4,7 @@
 what repeating it does.
 """
 
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -52,6 +52,8 @@ from .types import (
     VerificationId,
 )
 
+Who: TypeAlias = Literal["anybody", "newcomer", "user", "participant", "poster", "author", "author or admin"]
+
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -59,6 +61,9 @@ class Command(
     Struct, Generic[R_co], frozen=True, omit_defaults=True, tag_field="op", forbid_unknown_fields=True, kw_only=True
 ):
     """The root of all commands."""
+
+    who: ClassVar[Who]
+    """Whom it is for. All others are refused, and for a thing that they may not see it is ``not_found``."""
 
     id: RequestId = 0
 
@@ -69,6 +74,8 @@ class SessionStart(Command[Done], frozen=True, tag="session.start"):
     Only on a connection that came without an ``Authorization`` header, and once.
     """
 
+    who = "newcomer"
+
     token: Token
 
 
@@ -77,6 +84,8 @@ class AccountRegister(Command[CodeSent], frozen=True, tag="account.register"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "anybody"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -88,6 +97,8 @@ class AccountVerify(Command[AccountCreated], frozen=True, tag="account.verify"):
 
     A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
     """
+
+    who = "anybody"
 
     verification: VerificationId
     code: Code
@@ -105,6 +116,8 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
 
     Repeating it ends the session that the device had, and opens another.
     """
+
+    who = "anybody"
 
     phone: Phone
     password: Password
@@ -131,6 +144,8 @@ class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
     Repeating it changes nothing.
     """
 
+    who = "user"
+
     password: Password
     on: bool = True
 
@@ -141,6 +156,8 @@ class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):
     Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
     """
 
+    who = "anybody"
+
     refresh_token: Token
 
 
@@ -149,6 +166,8 @@ class PasswordForget(Command[CodeSent], frozen=True, tag="password.forget"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "anybody"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -161,6 +180,8 @@ class PasswordReset(Command[Done], frozen=True, tag="password.reset"):
     A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
     """
 
+    who = "anybody"
+
     verification: VerificationId
     code: Code
     password: NewPassword
@@ -172,6 +193,8 @@ class PasswordChange(Command[Done], frozen=True, tag="password.change"):
     If the answer was lost, log in with the new one: it works if this did.
     """
 
+    who = "user"
+
     password: Password
     """The one that you have."""
     new_password: NewPassword
@@ -182,6 +205,8 @@ class PhoneChange(Command[CodeSent], frozen=True, tag="phone.change"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "user"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -196,6 +221,8 @@ class PhoneVerify(Command[Done], frozen=True, tag="phone.verify"):
     A code is good once, for five minutes and five tries.
     """
 
+    who = "user"
+
     verification: VerificationId
     code: Code
 
@@ -205,6 +232,8 @@ class EmailChange(Command[CodeSent], frozen=True, tag="email.change"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "user"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -218,6 +247,8 @@ class EmailVerify(Command[Done], frozen=True, tag="email.verify"):
     A code is good once, for five minutes and five tries.
     """
 
+    who = "user"
+
     verification: VerificationId
     code: Code
 
@@ -227,6 +258,8 @@ class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
 
     Reading changes nothing: from the same revs you are told the same, or more.
     """
+
+    who = "user"
 
     epoch: Annotated[str, Meta(max_length=64)] = ""
     """The one that your revs belong to. If it is not (or no longer) the server's, everything is answered by a reset."""
@@ -244,6 +277,8 @@ class SessionRefresh(Command[SessionRefreshed], frozen=True, tag="session.refres
     Repeating it changes nothing. By POST it only says when the token ends.
     """
 
+    who = "user"
+
     token: Token
 
 
@@ -253,12 +288,16 @@ class SessionList(Command[SessionPage], frozen=True, tag="session.list"):
     Reading changes nothing.
     """
 
+    who = "user"
+
 
 class SessionRevoke(Command[SessionsRevoked], frozen=True, tag="session.revoke"):
     """End sessions of yours; their connections are closed with 4500, the one that asks after its reply.
 
     Repeating it changes nothing; a session that has ended is ``not_found``.
     """
+
+    who = "user"
 
     session: SessionId | None = None
     """The one to end."""
@@ -271,6 +310,8 @@ class ConversationCreate(Command[ConversationCreated], frozen=True, tag="convers
 
     Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
     """
+
+    who = "user"
 
     conversation: ConversationId
     type: ConversationType
@@ -285,6 +326,8 @@ class ConversationList(Command[ConversationPage], frozen=True, tag="conversation
     Reading changes nothing.
     """
 
+    who = "user"
+
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
     after: Annotated[str, Meta(max_length=100)] | None = None
     """``next`` of the page before."""
@@ -296,6 +339,8 @@ class ConversationGet(Command[ConversationDetails], frozen=True, tag="conversati
     Reading changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
 
 
@@ -304,6 +349,8 @@ class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
 
     Repeating it stores nothing and gets the first answer again, for ever.
     """
+
+    who = "poster"
 
     conversation: ConversationId
     message: MessageId
@@ -318,6 +365,8 @@ class MessageEdit(Command[Done], frozen=True, tag="message.edit"):
     Repeating it changes nothing.
     """
 
+    who = "author"
+
     conversation: ConversationId
     message: MessageId
     content: Content
@@ -329,6 +378,8 @@ class MessageDelete(Command[Done], frozen=True, tag="message.delete"):
     Repeating it changes nothing.
     """
 
+    who = "author or admin"
+
     conversation: ConversationId
     message: MessageId
 
@@ -338,6 +389,8 @@ class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
 
     Reading changes nothing.
     """
+
+    who = "participant"
 
     conversation: ConversationId
     before: Seq | None = None
@@ -352,6 +405,8 @@ class ReactionSet(Command[Done], frozen=True, tag="reaction.set"):
     Repeating it changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
     message: MessageId
     emoji: Emoji
@@ -364,6 +419,8 @@ class DeliveryAck(Command[Watermarks], frozen=True, tag="delivery.ack"):
     Repeating it, or naming a lower ``seq``, changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
     seq: Seq
 
@@ -373,6 +430,8 @@ class MessageRead(Command[Watermarks], frozen=True, tag="message.read"):
 
     Repeating it, or naming a lower ``seq``, changes nothing.
     """
+
+    who = "participant"
 
     conversation: ConversationId
     seq: Seq
@@ -384,12 +443,14 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
     Too often is dropped in silence.
     """
 
+    who = "poster"
+
     conversation: ConversationId
     kind: TypingKind = "text"
 
 
 WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(
-    {AccountRegister, AccountVerify, AccountLogin, TokenRefresh, PasswordForget, PasswordReset}
+    command for command in Command.__subclasses__() if command.who == "anybody"
 )
 """Commands for those who have no session yet, or no longer; no token counts with them."""
 
