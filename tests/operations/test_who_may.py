@@ -15,16 +15,13 @@ from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.commands import Who
 from echo_ws_protocol.errors import CloseCode
 from echo_ws_protocol.ids import uuid7
-from scripts.generators.examples import load
 from tests.support import other_service
 from tests.support.doors import line, post
 from tests.support.other_service import Sql
+from tests.support.shown import shown
 from tests.support.world import Worker, World
 
-EXAMPLES = load()
 PASSWORD = "correct horse battery"
-NEW = {("conversation.create", "conversation"), ("message.send", "message")}
-"""Fields that name what is to be made."""
 
 Role: TypeAlias = Literal[
     "nobody", "stranger", "reader", "participant", "author", "admin", "expired", "revoked", "unverified"
@@ -93,7 +90,7 @@ async def cast(people: World, db: Sql) -> dict[Role, Person]:
 
 def command(op: str, person: Person, people: World) -> dict[str, Any]:
     """Return the command of the example, about what is here."""
-    here: dict[str, Any] = {
+    here = {
         "conversation": person.conversation,
         "message": person.message,
         "participants": [str(person.author)],
@@ -106,9 +103,7 @@ def command(op: str, person: Person, people: World) -> dict[str, Any]:
         "reply_to": person.message,
         "seq": 1,
     }
-    shown = EXAMPLES[op].success[0]
-    asked = {name: uuid7() if (op, name) in NEW else here.get(name) or value for name, value in shown.items()}
-    return {name: str(value) if isinstance(value, UUID) else value for name, value in asked.items()}
+    return shown(op, here)
 
 
 def outcome(reply: Any) -> str:
