@@ -5,7 +5,10 @@ A hash takes tens of milliseconds, so a server computes them on one thread of th
 
 import asyncio
 import functools
+import os
 import re
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -21,6 +24,8 @@ SHORTEST = 8
 LONGEST = 128
 LONGEST_BYTES = 512
 MAX_WAITING = 8
+NICE = 5
+"""By how much the thread for passwords gives way to the event loop."""
 
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, hash_len=32, salt_len=16)
 
@@ -68,7 +73,7 @@ class PasswordThread:
     """Hashes and verifies off the event loop, one at a time."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
+        self._executor = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
@@ -105,6 +110,12 @@ class PasswordThread:
             )
         finally:
             self._waiting -= 1
+
+
+def _give_way() -> None:
+    """Let the event loop go first where cores are scarce. On Linux each thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
 
 
 def _is_hashable(password: str) -> bool:

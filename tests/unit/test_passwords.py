@@ -1,4 +1,7 @@
 import asyncio
+import os
+import sys
+import threading
 
 import pytest
 
@@ -81,6 +84,16 @@ async def test_the_event_loop_turns_while_a_password_is_verified(password_hash: 
 
     assert verdict.result()
     assert turns > 10
+    thread.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all threads have one priority")
+async def test_passwords_give_way_to_the_event_loop() -> None:
+    thread = PasswordThread()
+
+    theirs = thread._executor.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+
+    assert theirs == os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + passwords.NICE
     thread.close()
 
 
