@@ -55,7 +55,7 @@ def main() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[BENCH]...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
 def run(names: tuple[str, ...], json_file: Path | None) -> None:
-    """Run benches; all of them by default, which takes about eight minutes. Leave the machine alone.
+    """Run benches; all of them by default, which takes about nine minutes. Leave the machine alone.
 
     idle: memory of a connection. connects: CPU of opening one. writes: persisted messages a second. direct: their
     latency and cost at half of that. group, channel: CPU of a delivery. history: pages a second. logins: how long
