@@ -1,13 +1,14 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import click
 import msgspec
 
 from echo_ws import passwords
 from echo_ws.config import Settings
-from echo_ws_db import users
+from echo_ws_db import accounts, users
 from echo_ws_db.pool import Store
 
 from .accounts import announce, find, number_of
@@ -32,7 +33,7 @@ class Span(click.ParamType[timedelta]):
 
 @click.group()
 def user() -> None:
-    """Add, show, lock and unlock users.
+    """Add, show, lock, unlock and delete users.
 
     USER is an id, or a phone number with country code.
     """
@@ -122,6 +123,27 @@ def unlock(settings: Settings, audit: Audit, who: str) -> None:
 
     asyncio.run(with_store(settings, work))
     click.echo("unlocked")
+
+
+@user.command()
+@click.argument("who", metavar="USER")
+@click.option("--content", required=True, type=click.Choice(["keep", "erase"]), help="What becomes of their messages.")
+@click.confirmation_option(prompt="This cannot be undone. Delete the account?")
+@configured()
+@audited
+def delete(settings: Settings, audit: Audit, who: str, content: Literal["keep", "erase"]) -> None:
+    """Delete the account of USER, as they would themselves."""
+
+    async def work(store: Store) -> None:
+        owner = await find(store, who)
+        ended = await accounts.delete(store, owner, content)
+        if ended is None:
+            raise _nobody(who)
+        audit("user_deleted", user=owner, messages=content, sessions=len(ended))
+        await announce(settings, ended)
+
+    asyncio.run(with_store(settings, work))
+    click.echo("deleted")
 
 
 def _ask_password(phone: str) -> str:

@@ -277,10 +277,34 @@ def test_an_operator_sees_what_there_is_to_a_user(run: Run, query: Query, user: 
     assert "locked         yes\nlocked until   2999-12-31 00:00 UTC\nfailed logins  3\n" in plain.stdout
 
 
-@pytest.mark.parametrize("command", ["show", "lock", "unlock"])
+def test_a_user_is_deleted_when_it_was_confirmed(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+
+    doubted = run("user", "delete", PHONE, "--content", "erase", input="n\n")
+    assert (1, None) == (doubted.exit_code, query("SELECT deleted_at FROM auth.users"))
+    done = run("user", "delete", PHONE, "--content", "erase", "--yes", "--by", "ann")
+
+    assert (0, "deleted\n") == (done.exit_code, done.stdout)
+    assert query("SELECT deleted_at IS NOT NULL FROM auth.users")
+    assert 0 == query("SELECT count(*) FROM auth.sessions")
+    line = json.loads(done.stderr)
+    assert ("user_deleted", user, "ann", "erase", 1) == tuple(
+        line[each] for each in ("event", "user", "by", "messages", "sessions")
+    )
+
+
+def test_what_becomes_of_messages_has_to_be_said(run: Run, query: Query, user: str) -> None:
+    result = run("user", "delete", user, "--yes")
+
+    assert result.exit_code
+    assert "--content" in result.stderr
+    assert query("SELECT deleted_at IS NULL FROM auth.users")
+
+
+@pytest.mark.parametrize("command", ["show", "lock", "unlock", "delete --content keep --yes"])
 @pytest.mark.parametrize("who", [str(uuid.UUID(int=7)), "+4915100000000"])
 def test_who_is_not_there_is_not_shown_and_not_locked(run: Run, command: str, who: str) -> None:
-    result = run("user", command, who)
+    result = run("user", *command.split(), who)
 
     assert (1, "") == (result.exit_code, result.stdout)
     assert f"echo-ws: {who}: no such user; `echo-ws user add` adds one\n" == result.stderr
