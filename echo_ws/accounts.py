@@ -14,7 +14,7 @@ from .broker import Broker
 from .errors import BadField, Busy, Forbidden, RateLimited
 from .events import utc
 from .limits import Limits
-from .passwords import BadPassword, PasswordThread, TooManyPasswords
+from .passwords import BadPassword, PasswordThread, TooManyPasswords, check
 from .phones import BadPhone, e164
 from .post import Post
 from .providers import Provider, open_providers
@@ -44,14 +44,21 @@ class Opened(Protocol):
 
 
 class Accounts:
-    def __init__(self, settings: Settings, broker: Broker, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        limits: Limits,
+        clock: Callable[[], float],
+        access: tokens.AccessTokens,
+    ) -> None:
         self.session_days = settings.session_days
         self.refresh_days = settings.refresh_days
         self.key = settings.secret_key or ""
         self._broker = broker
         self._limits = limits
         self._clock = clock
-        self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self._access = access
         self._passwords = PasswordThread()
         self._web = Web(settings.oauth_deadline_s) if settings.oauth else None
         self._providers = open_providers(settings, self._web, clock) if self._web else {}
@@ -114,11 +121,9 @@ class Accounts:
         if self._passwords.is_full:
             raise Busy("too many passwords wait to be checked", retry_after_ms=BUSY_MS)
 
-    async def hash(self, password: str, field: str = "$.password") -> str:
-        try:
-            return await self._soon(self._passwords.hash(password))
-        except BadPassword as error:
-            raise BadField(str(error), field=field) from None
+    async def hash(self, password: str) -> str:
+        """Return the hash of a password that ``check_new`` let pass."""
+        return await self._soon(self._passwords.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether the password is right; it takes as long where there is none."""
@@ -153,6 +158,14 @@ class Accounts:
         """Close the connections of sessions that were ended, on all workers. Never waits."""
         if sessions:
             self._broker.publish(REVOKED, revoked_payload(sessions))
+
+
+def check_new(password: str, phone: str, field: str = "$.password") -> None:
+    """Return if somebody with this number may have the password, or raise what to answer."""
+    try:
+        check(password, phone)
+    except BadPassword as error:
+        raise BadField(str(error), field=field) from None
 
 
 def phone_of(text: str) -> str:

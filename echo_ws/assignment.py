@@ -2,6 +2,8 @@
 
 import msgspec
 
+from .settings import JwtKey
+
 READY = b"ready\n"
 """The one line that a worker writes to stdout, when it serves."""
 
@@ -13,10 +15,16 @@ GRACE_S = 5.0
 
 
 class Assignment(msgspec.Struct):
-    """The one line of JSON that a worker reads from stdin. When stdin ends, the supervisor is gone."""
+    """The first line of JSON that a worker reads from stdin. When stdin ends, the supervisor is gone."""
 
     slot: int
     count: int
     memory: int
     """File descriptor of the memory for metrics, of ``count`` slots."""
     settings: msgspec.Raw
+
+
+class NewKeys(msgspec.Struct):
+    """Each further line: the keys for access tokens from now on."""
+
+    jwt_keys: dict[str, JwtKey]

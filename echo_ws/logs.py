@@ -71,6 +71,22 @@ def configure(settings: Settings, stream: TextIO | None = None, **always: object
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
 
 
+def to_stream(settings: Settings, stream: TextIO) -> structlog.stdlib.BoundLogger:
+    """Return a logger for a program of one command, whose other output stays what it is."""
+    is_json = settings.log_format == "json"
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[
+            structlog.stdlib.add_log_level,
+            _TIME if is_json else _TIME_FOR_PEOPLE,
+            clean,
+            _render_json if is_json else structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger
+
+
 def clean(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Return the line without secrets, and with every text cut and escaped."""
     return {

@@ -5,8 +5,13 @@ A hash takes tens of milliseconds, so a server computes them on one thread of th
 
 import asyncio
 import functools
+import os
+import re
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
@@ -19,6 +24,8 @@ SHORTEST = 8
 LONGEST = 128
 LONGEST_BYTES = 512
 MAX_WAITING = 8
+NICE = 5
+"""By how much the thread for passwords gives way to the event loop."""
 
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, hash_len=32, salt_len=16)
 
@@ -31,14 +38,18 @@ class TooManyPasswords(Exception):
     """More passwords wait to be hashed than can be soon; try again later."""
 
 
-def check(password: str) -> None:
-    """Raise ``BadPassword`` for one that is too short, too long or cannot be written as UTF-8."""
+def check(password: str, phone: str = "") -> None:
+    """Raise ``BadPassword`` for one that is too short, too long, cannot be written as UTF-8, or is tried first."""
     if not SHORTEST <= len(password) <= LONGEST or not _is_hashable(password):
         raise BadPassword(f"a password has {SHORTEST} to {LONGEST} characters")
+    if password.strip().lower() in common_passwords():
+        raise BadPassword("many people have this password, and it is tried first; choose another")
+    if _is_phone(password, phone):
+        raise BadPassword("this is the phone number; choose another password")
 
 
-def hash_password(password: str) -> str:
-    check(password)
+def hash_password(password: str, phone: str = "") -> str:
+    check(password, phone)
     return _HASHER.hash(password)
 
 
@@ -62,11 +73,11 @@ class PasswordThread:
     """Hashes and verifies off the event loop, one at a time."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
+        self._executor = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        check(password)
+        """Return the hash of a password that was checked."""
         return await self._run(_HASHER.hash, password)
 
     async def rehash(self, password_hash: str, password: str) -> str:
@@ -82,8 +93,9 @@ class PasswordThread:
         return self._waiting > MAX_WAITING
 
     def warm_up(self) -> None:
-        """Make what a password of nobody is compared with, so that the first one takes no longer than the others."""
+        """Make what passwords are compared with, so that the first one takes no longer than the others."""
         self._executor.submit(_nobody)
+        self._executor.submit(common_passwords)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -100,11 +112,30 @@ class PasswordThread:
             self._waiting -= 1
 
 
+def _give_way() -> None:
+    """Let the event loop go first where cores are scarce. On Linux each thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
+
+
 def _is_hashable(password: str) -> bool:
     try:
         return len(password) <= LONGEST and len(password.encode()) <= LONGEST_BYTES
     except UnicodeEncodeError:
         return False
+
+
+@functools.cache
+def common_passwords() -> frozenset[str]:
+    """Return the list beside this file, which says where it comes from."""
+    text = resources.files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
+    return frozenset(text.partition("\n---\n")[2].splitlines())
+
+
+def _is_phone(password: str, phone: str) -> bool:
+    """Tell whether it is the number, with or without country code, however it is written."""
+    digits = re.sub(r"[ ()+./-]", "", password)
+    return digits.isdecimal() and phone.endswith(digits.lstrip("0") or "none")
 
 
 @functools.cache

@@ -40,7 +40,8 @@ from .peers import BEAT_S, PEERS, Peers
 from .presences import Presences
 from .session import Session, admit
 from .sessions import REVOKED, Sessions
-from .settings import Settings
+from .settings import JwtKey, Settings
+from .tokens import AccessTokens
 from .writer import Writer
 
 __all__ = ["Server", "handlers"]
@@ -84,9 +85,10 @@ class Server:
         self._connections: set[Connection] = set()
         self._of_user: dict[UUID, dict[Connection, None]] = {}
         self._peers = Peers(settings.cut_off_s)
-        self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed)
+        self._access = AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed, self._access)
         self._presences = Presences(store, self.feed, settings, self._statuses_of, loop.time)
-        self._accounts = Accounts(settings, broker, self._limits, loop.time)
+        self._accounts = Accounts(settings, broker, self._limits, loop.time, self._access)
         self._services = Services(
             store,
             self.writer,
@@ -144,6 +146,10 @@ class Server:
     def is_ready(self) -> bool:
         """Whether newcomers find what they come for here."""
         return self._is_up and not self._admission.is_aside
+
+    def rekey(self, keys: Mapping[str, JwtKey]) -> None:
+        """Sign and verify access tokens with other keys from now on."""
+        self._access.rekey(keys)
 
     async def drain(self) -> None:
         """Take no more connections, part with those there are, and stop."""

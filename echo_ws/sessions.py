@@ -65,10 +65,11 @@ class Sessions:
         connections: Iterable[Authenticated],
         clock: Callable[[], float],
         voice: Voice,
+        access: tokens.AccessTokens,
     ) -> None:
         self._store = store
         self._voice = voice
-        self._access = tokens.AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+        self._access = access
         self._every_s = settings.revalidate_s
         self._touch_s = settings.touch_s
         self._connections = connections

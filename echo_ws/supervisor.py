@@ -10,13 +10,13 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from . import config
-from .assignment import CANNOT_START, GRACE_S, READY, Assignment
-from .config import Settings
+from .assignment import CANNOT_START, GRACE_S, READY, Assignment, NewKeys
+from .config import JwtKey, Settings
 from .logs import get_logger
 from .shared import SharedMemory
 
@@ -46,6 +46,7 @@ class Supervisor:
         self._command = command
         self._memory = SharedMemory.create(settings.workers)
         self._processes: dict[int, Process] = {}
+        self._serving: set[int] = set()
         self._stopping = asyncio.Event()
 
     @property
@@ -80,6 +81,17 @@ class Supervisor:
         self._signal(signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM)
         self._stopping.set()
 
+    def rekey(self, keys: Mapping[str, JwtKey]) -> None:
+        """Let all workers sign and verify access tokens with other keys, also those that are restarted later."""
+        self._settings = msgspec.structs.replace(self._settings, jwt_keys=dict(keys))
+        for slot in self._serving:
+            self._send_keys(slot)
+
+    def _send_keys(self, slot: int) -> None:
+        stdin = self._processes[slot].stdin
+        assert stdin
+        stdin.write(msgspec.json.encode(NewKeys(self._settings.jwt_keys)) + b"\n")  # to one who died it is lost
+
     async def _end(self) -> None:
         self._signal(signal.SIGTERM)
         waits = [asyncio.ensure_future(process.wait()) for process in self._processes.values()]
@@ -98,6 +110,7 @@ class Supervisor:
         pause, started_at = FIRST_PAUSE_S, time.monotonic()
         while True:
             code = await self._processes[slot].wait()
+            self._serving.discard(slot)
             if self._stopping.is_set():
                 return
             if time.monotonic() - started_at > STEADY_S:
@@ -129,7 +142,8 @@ class Supervisor:
         process = self._processes[slot]
         assert process.stdin
         assert process.stdout
-        assignment = Assignment(slot, self._memory.count, self._memory.fd, msgspec.Raw(config.encode(self._settings)))
+        settings = self._settings
+        assignment = Assignment(slot, self._memory.count, self._memory.fd, msgspec.Raw(config.encode(settings)))
         with contextlib.suppress(ConnectionError):
             process.stdin.write(msgspec.json.encode(assignment) + b"\n")
             await process.stdin.drain()
@@ -140,3 +154,6 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             raise WorkerFailed(slot, await process.wait())
+        self._serving.add(slot)
+        if settings is not self._settings:  # other keys came while it started
+            self._send_keys(slot)

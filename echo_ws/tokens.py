@@ -57,8 +57,12 @@ class AccessTokens:
     """Signs and verifies with the keys of the configuration; the first key that can sign does."""
 
     def __init__(self, keys: Mapping[str, JwtKey], issuer: str) -> None:
-        self._keys = {key_id: (key.alg, _prepared(key_id, key)) for key_id, key in keys.items()}
+        self.rekey(keys)
         self._issuer = issuer
+
+    def rekey(self, keys: Mapping[str, JwtKey]) -> None:
+        """Go on with other keys; those before stay where one of these is no good, which is a ``ConfigError``."""
+        self._keys = {key_id: (key.alg, _prepared(key_id, key)) for key_id, key in keys.items()}
 
     @property
     def can_sign(self) -> bool:

@@ -1,7 +1,8 @@
 """A worker process: one event loop that serves on the shared port until it is told to stop.
 
-Started by the supervisor with its settings as a line on stdin; it answers ``ready`` on stdout. It stops in good order
-on SIGTERM, and when stdin ends: then the supervisor is gone, and nobody else would ever stop it.
+Started by the supervisor with its settings as a line on stdin; it answers ``ready`` on stdout. Further lines bring new
+keys. It stops in good order on SIGTERM, and when stdin ends: then the supervisor is gone, and nobody else would ever
+stop it.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -22,8 +23,8 @@ import uvloop
 from echo_ws_db.pool import StoreError
 
 from . import config, logs
-from .assignment import CANNOT_START, GRACE_S, READY, Assignment
-from .config import ConfigError, Settings
+from .assignment import CANNOT_START, GRACE_S, READY, Assignment, NewKeys
+from .config import ConfigError, JwtKey, Settings
 from .metrics import Metrics
 from .port import bind
 from .shared import SharedMemory
@@ -31,10 +32,14 @@ from .shared import SharedMemory
 OTHER_FILES = 100
 """Files that a worker has open beside its connections, at most."""
 
+LONGEST_LINE = 2**20
+"""Bytes of a line from the supervisor, at most."""
+
 
 class Running(Protocol):
     """What ``start`` returns: a server at work."""
 
+    def rekey(self, keys: Mapping[str, JwtKey], /) -> None: ...
     async def drain(self) -> None: ...
 
 
@@ -75,10 +80,12 @@ async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(sys.stdin.fileno(), _watch_supervisor, settings, stop)
+    serving: asyncio.Future[Running] = loop.create_future()
+    hearing = loop.create_task(_hear_supervisor(settings, serving, stop))
     try:
         with bind(settings.host, settings.port) as sock:
             server = await start(settings, sock, metrics)
+            serving.set_result(server)
             metrics.publish()
             _settle()
             _announce()
@@ -87,14 +94,18 @@ async def _work(settings: Settings, metrics: Metrics, start: Start) -> int:
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"echo-ws: {error}\n")
         return CANNOT_START
+    finally:
+        hearing.cancel()
     metrics.publish()
     return 0
 
 
-def _watch_supervisor(settings: Settings, stop: asyncio.Event) -> None:
-    if os.read(sys.stdin.fileno(), 4096):
-        return
-    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+async def _hear_supervisor(settings: Settings, serving: asyncio.Future[Running], stop: asyncio.Event) -> None:
+    """Take the keys that it sends to one who serves; stop when it is gone."""
+    lines = asyncio.StreamReader(limit=LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while line := await lines.readline():
+        (await serving).rekey(msgspec.json.decode(line, type=NewKeys).jwt_keys)
     logs.get_logger(__name__).warning("supervisor_gone")
     stop.set()
     deadline = threading.Timer(settings.drain_s + GRACE_S, os._exit, [CANNOT_START])

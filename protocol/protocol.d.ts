@@ -38,7 +38,7 @@ export type Code = string;
 /** Compared exactly as it is, with all its spaces. */
 export type Password = string;
 
-/** 8 to 128 characters. */
+/** 8 to 128 characters; one that many people have is refused. */
 export type NewPassword = string;
 
 /** 1 to 100 characters, no control characters. */
@@ -63,6 +63,12 @@ export type AuthorizationCode = string;
 
 /** As the provider sent it back. */
 export type FlowState = string;
+
+/** Two capital letters, ISO 3166-1: `DE`. */
+export type Country = string;
+
+/** A name of the IANA database: `Europe/Berlin`. */
+export type TimeZone = string;
 
 /** One emoji of at most 10 code points. */
 export type Emoji = string;
@@ -213,6 +219,8 @@ export interface AccountLogin {
   device_name?: DisplayName;
   /** About the device: `os`, `os_version`, `browser`, `device_model`, `app_version` … */
   metadata?: Record<string, DisplayName>;
+  /** To be shown in the list of sessions, if the app knows it and may tell. */
+  location?: Location;
   /** The device's last session or refresh token: with it, failures of strangers do not keep you waiting. */
   known?: Token;
   /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
@@ -278,6 +286,7 @@ export interface OauthLogin {
   state?: FlowState;
   device_name?: DisplayName;
   metadata?: Record<string, DisplayName>;
+  location?: Location;
   /** Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again. */
   verification?: Uuid;
   /** The code that was sent to the phone. */
@@ -301,6 +310,7 @@ export interface OauthRegister {
   platform: Platform;
   device_name?: DisplayName;
   metadata?: Record<string, DisplayName>;
+  location?: Location;
   id?: RequestId;
 }
 
@@ -694,6 +704,13 @@ export interface SessionRefreshed {
   expires_at: Timestamp;
 }
 
+/** Where a device said that it was. */
+export interface Place {
+  city?: DisplayName;
+  country?: Country;
+  timezone?: TimeZone;
+}
+
 /** One session: a device on which you are signed in. */
 export interface SessionSummary {
   session: Uuid;
@@ -708,6 +725,8 @@ export interface SessionSummary {
   /** The IP address from which it was last opened. */
   address?: string;
   user_agent?: string;
+  /** What the device said when it logged in; nobody checked it. */
+  location?: Place;
   /** Whether it is the one that asks. */
   current?: boolean;
 }
@@ -871,6 +890,13 @@ export interface LoggedIn {
   /** Where the server signs them: a token for the header that is good for minutes. */
   access_token?: string;
   access_expires_at?: Timestamp;
+}
+
+/** Where a device says that it is. */
+export interface Location {
+  city?: DisplayName;
+  country?: Country;
+  timezone?: TimeZone;
 }
 
 /** The connection is authenticated: the first event on it. */

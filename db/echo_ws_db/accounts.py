@@ -55,6 +55,7 @@ class Device(NamedTuple):
     metadata: Mapping[str, Any]
     address: Address
     user_agent: str | None
+    location: Mapping[str, str] | None = None
 
 
 async def register(db: Database, verification: UUID, digest: str, password_hash: str, display_name: str) -> UUID | None:
@@ -83,9 +84,10 @@ async def attempt(
     device_id: str | None,
     address: Address,
     user_agent: str | None,
+    location: Mapping[str, str] | None = None,
 ) -> AttemptRow:
     """Count a try at a password; ``known`` is the digest of a token that the device has."""
-    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent)
+    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent, location)
     assert record
     return AttemptRow(*record)
 
@@ -156,6 +158,7 @@ async def log_in(
         device.user_agent,
         session_days,
         refresh_days,
+        device.location,
         flow,
     )
     return LoggedInRow(*record) if record else None

@@ -3,13 +3,8 @@
 -- name: register(verification, digest, password_hash, display_name) -> UUID
 -- Try a code. If it is right the user is made, with profile and privacy settings. No row: wrong, spent, too old, or the
 -- number was taken meanwhile.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
-        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'registration' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, phone
+WITH tried AS MATERIALIZED (
+    SELECT verified, phone FROM auth.try_code($1, 'registration', NULL, $2)
 ), added AS (
     INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, $3, TRUE FROM tried WHERE verified
     ON CONFLICT (phone) DO NOTHING
@@ -24,13 +19,8 @@ SELECT id FROM added
 -- name: reset_password(verification, digest, password_hash) -> EndedRow
 -- Try a code. If it is right the password is set, and all sessions and refresh tokens end: a row for each session, or
 -- one without. No row: wrong, spent or too old.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $2, FALSE),
-        verified_at = CASE WHEN code_digest = $2 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'password_reset' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, user_id
+WITH tried AS MATERIALIZED (
+    SELECT verified, user_id FROM auth.try_code($1, 'password_reset', NULL, $2)
 ), changed AS (
     UPDATE auth.users u
     SET password_hash = $3, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
@@ -65,7 +55,7 @@ WITH changed AS (
 )
 SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
 
--- name: attempt(phone, owner, known, device_id, address, user_agent) -> AttemptRow
+-- name: attempt(phone, owner, known, device_id, address, user_agent, location) -> AttemptRow
 -- Count a try at a password before it is looked at, as if it had failed: five in a row lock for a minute, each more for
 -- twice as long, up to fifteen. A known device (the digest of a session or refresh token of it that still holds) is not
 -- locked out by others, nor is who names the owner by id, having a session. No hash: nothing may fit. The history says why.
@@ -94,13 +84,13 @@ WITH found AS (
       AND (f.is_known OR coalesce(u.locked_until <= CURRENT_TIMESTAMP, TRUE))
     RETURNING u.id, u.password_hash, u.second_factor
 ), noted AS (
-    INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id)
+    INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id, location)
     SELECT f.id, $1, FALSE,
            CASE WHEN c.id IS NOT NULL THEN 'wrong_password'
                 WHEN f.id IS NULL THEN 'unknown'
                 WHEN f.is_locked OR EXISTS (SELECT FROM auth.users u WHERE u.id = f.id AND u.verified) THEN 'locked'
                 ELSE 'unverified' END,
-           $5::inet, $6, $4
+           $5::inet, $6, $4, $7
     FROM (SELECT) one LEFT JOIN found f ON TRUE LEFT JOIN counted c ON TRUE
     RETURNING id
 )
@@ -133,19 +123,14 @@ WHERE u.id = $1
 -- name: change_phone(verification, owner, digest, kept) -> MovedRow
 -- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
 -- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
-        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'phone_change' AND user_id = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, phone
+WITH tried AS MATERIALIZED (
+    SELECT verified, phone, user_id FROM auth.try_code($1, 'phone_change', $2, $3)
 ), before AS (
     SELECT u.id, u.phone FROM auth.users u WHERE u.id = $2
 ), changed AS (
     UPDATE auth.users u SET phone = t.phone
     FROM tried t
-    WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
+    WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
     RETURNING u.id
 ), revoked AS (
@@ -161,18 +146,13 @@ SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended
 
 -- name: change_email(verification, owner, digest) -> UUID
 -- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
-WITH tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
-        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
-    WHERE id = $1 AND purpose = 'email_verification' AND user_id = $2 AND verified IS NOT TRUE
-      AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
-    RETURNING verified, email
+WITH tried AS MATERIALIZED (
+    SELECT verified, email, user_id FROM auth.try_code($1, 'email_verification', $2, $3)
 )
 UPDATE auth.users u SET email = t.email, email_verified = TRUE
 FROM tried t
-WHERE t.verified AND u.id = $2 AND u.deleted_at IS NULL
-  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> $2)
+WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> u.id)
 RETURNING u.id
 
 -- name: make_room(owner, device_id, most) -> UUID
@@ -183,13 +163,13 @@ WHERE user_id = $1
                                 ORDER BY last_activity_at DESC, id OFFSET $3 - 1))
 RETURNING id
 
--- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, flow) -> LoggedInRow
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location, flow) -> LoggedInRow
 -- Open a session with a refresh token, the password being right, or a flow: that is spent, and its identity must still be
 -- the user's. The failures are forgotten, the history says so. No row: the password was changed, the user locked or deleted,
 -- or the flow spent, while it was looked at.
 WITH spent AS (
     UPDATE auth.oauth_flows SET spent_at = CURRENT_TIMESTAMP
-    WHERE id = $15 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
+    WHERE id = $16 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
     RETURNING provider, provider_user_id
 ), vouched AS (
     SELECT p.id FROM auth.oauth_providers p JOIN spent USING (provider, provider_user_id) WHERE p.user_id = $1
@@ -197,9 +177,8 @@ WITH spent AS (
 ), cleared AS (
     UPDATE auth.users u
     SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END, password_hash = $4
-    WHERE u.id = $1 AND u.password_hash = $3 AND u.deleted_at IS NULL
-      AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
-      AND ($15::uuid IS NULL OR EXISTS (SELECT FROM vouched))
+    WHERE u.id = $1 AND u.password_hash = $3 AND auth.may_enter(u)
+      AND ($16::uuid IS NULL OR EXISTS (SELECT FROM vouched))
     RETURNING u.id
 ), noted AS (
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM cleared c WHERE h.id = $2
@@ -208,8 +187,8 @@ WITH spent AS (
     SELECT id, $6, $7, CURRENT_TIMESTAMP + make_interval(days => $14) FROM cleared
 )
 INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, device_metadata, ip_address,
-                           user_agent, expires_at)
-SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
+                           user_agent, location, expires_at)
+SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, $15, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
 RETURNING user_id, id, expires_at
 
 -- function: auth.delete_account

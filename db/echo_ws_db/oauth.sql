@@ -63,13 +63,10 @@ WITH flow AS (
     SELECT provider, provider_user_id, provider_email, profile_data FROM auth.oauth_flows
     WHERE id = $1 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
     FOR NO KEY UPDATE
-), tried AS (
-    UPDATE auth.otp_verifications
-    SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $3, FALSE),
-        verified_at = CASE WHEN code_digest = $3 THEN CURRENT_TIMESTAMP END
-    WHERE id = $2 AND purpose = 'registration' AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-      AND expires_at > CURRENT_TIMESTAMP AND EXISTS (SELECT FROM flow)
-    RETURNING verified, phone
+), tried AS MATERIALIZED (  -- by the flow: without one no code is tried
+    SELECT t.verified, t.phone
+    FROM flow f
+    CROSS JOIN LATERAL auth.try_code(CASE WHEN f.provider IS NOT NULL THEN $2::uuid END, 'registration', NULL, $3) t
 ), added AS (
     INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, '!', TRUE FROM tried WHERE verified
     ON CONFLICT (phone) DO NOTHING

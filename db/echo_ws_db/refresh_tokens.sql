@@ -2,13 +2,12 @@
 
 -- name: rotate(digest, successor, session_digest, address, user_agent, session_days, refresh_days) -> RefreshedRow
 -- Spend a token: its successor, and a new token for the device's session, which is opened anew if it has run out.
--- No row: unknown, spent, revoked or too old, or the user is locked or deleted.
+-- No row: unknown, spent, revoked or too old, or the user may not enter.
 WITH spent AS (
     UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
     FROM auth.users u
     WHERE t.token = $1 AND t.revoked IS NOT TRUE AND t.expires_at > CURRENT_TIMESTAMP
-      AND u.id = t.user_id AND u.deleted_at IS NULL
-      AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+      AND u.id = t.user_id AND auth.may_enter(u)
     RETURNING t.user_id, t.device_id, t.created_at
 ), issued AS (
     INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at)
@@ -36,8 +35,7 @@ SELECT s.user_id, s.id, s.expires_at
 FROM auth.refresh_tokens t
 JOIN auth.refresh_tokens n ON n.token = $2 AND n.revoked IS NOT TRUE AND n.expires_at > CURRENT_TIMESTAMP
 JOIN auth.sessions s ON s.session_token = $3 AND s.user_id = t.user_id
-JOIN auth.users u ON u.id = t.user_id AND u.deleted_at IS NULL
-    AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+JOIN auth.users u ON u.id = t.user_id AND auth.may_enter(u)
 WHERE t.token = $1 AND t.revoked AND t.revoked_at > CURRENT_TIMESTAMP - make_interval(secs => $4)
 
 -- name: revoke_family(digest, address, user_agent) -> UUID

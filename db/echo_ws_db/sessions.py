@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from .rows import Database, as_rows
@@ -35,6 +35,13 @@ class SessionListRow(NamedTuple):
     created_at: datetime
     last_activity_at: datetime
     expires_at: datetime
+    location: dict[str, Any] | None
+    """As some service wrote it: of any shape."""
+
+
+class RevokedRow(NamedTuple):
+    id: UUID
+    user_id: UUID
 
 
 class Touch(NamedTuple):
@@ -92,6 +99,6 @@ async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UU
     return [record[0] for record in await db.fetch(SQL.revoke_own, owner, session, spared)]
 
 
-async def revoke(db: Database, sessions: Sequence[UUID]) -> list[UUID]:
+async def revoke(db: Database, sessions: Sequence[UUID]) -> list[RevokedRow]:
     """End these sessions; return those that were there."""
-    return [record[0] for record in await db.fetch(SQL.revoke, sessions)]
+    return as_rows(RevokedRow, await db.fetch(SQL.revoke, sessions))

@@ -1,25 +1,30 @@
 -- Sessions: who a token is, whether it still holds, when it was last used.
 
+-- function: auth.may_enter
+-- Whether a user may come in and stay: neither deleted, nor unverified, nor locked by an operator. PostgreSQL puts this in the
+-- place of its call.
+CREATE OR REPLACE FUNCTION auth.may_enter(one auth.users) RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
+    SELECT one.deleted_at IS NULL AND one.verified IS TRUE
+           AND NOT (coalesce(one.locked, FALSE) AND coalesce(one.locked_until > CURRENT_TIMESTAMP, TRUE))
+$$;
+
 -- name: by_token(digest) -> SessionRow
--- The session of a token (its sha256), unless it has expired or its user is locked or deleted.
+-- The session of a token (its sha256), unless it has expired or its user may not enter.
 SELECT s.id, s.user_id, s.expires_at, s.last_activity_at = s.created_at
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
-WHERE s.session_token = $1 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
-  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+WHERE s.session_token = $1 AND s.expires_at > CURRENT_TIMESTAMP AND auth.may_enter(u)
 
 -- name: by_id(session, owner) -> SessionRow
 -- The session that an access token names, under the same conditions.
 SELECT s.id, s.user_id, s.expires_at, s.last_activity_at = s.created_at
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
-WHERE s.id = $1 AND s.user_id = $2 AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
-  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+WHERE s.id = $1 AND s.user_id = $2 AND s.expires_at > CURRENT_TIMESTAMP AND auth.may_enter(u)
 
 -- name: still_good(sessions) -> UUID
 -- Which of these sessions still hold: every worker asks for all of its own every few seconds.
 SELECT s.id
 FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
-WHERE s.id = ANY ($1::uuid[]) AND s.expires_at > CURRENT_TIMESTAMP AND u.deleted_at IS NULL
-  AND NOT (coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE))
+WHERE s.id = ANY ($1::uuid[]) AND s.expires_at > CURRENT_TIMESTAMP AND auth.may_enter(u)
 
 -- name: begin(session, address, user_agent) -> DeviceRow
 -- Note the first use of a session; of several at the same time one gets the row.
@@ -45,13 +50,14 @@ RETURNING id
 
 -- name: of_user(owner) -> SessionListRow
 -- A user's sessions, the one used last first.
-SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at
+SELECT id, device_id, device_name, platform, host(ip_address), user_agent, created_at, last_activity_at, expires_at,
+    location
 FROM auth.sessions WHERE user_id = $1 ORDER BY last_activity_at DESC, id
 
 -- name: open_of(owner) -> SessionListRow
 -- A user's sessions that have not expired, the one used last first; a hundred at most.
 SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 300), created_at, last_activity_at,
-    expires_at
+    expires_at, CASE WHEN length(location::text) <= 1000 THEN location END
 FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
 
 -- name: revoke_own(owner, session, spared) -> UUID
@@ -61,6 +67,6 @@ DELETE FROM auth.sessions
 WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
 RETURNING id
 
--- name: revoke(sessions) -> UUID
--- End these sessions; returns those that were there.
-DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id
+-- name: revoke(sessions) -> RevokedRow
+-- End these sessions; returns those that were there, and whose they were.
+DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id, user_id

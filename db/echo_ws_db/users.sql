@@ -31,6 +31,39 @@ WITH input AS (
 )
 SELECT id, phone FROM added
 
+-- name: show(owner) -> AccountRow
+-- What an operator may know of a user, also of one that was deleted.
+SELECT u.id, p.display_name, u.phone, u.email, coalesce(u.email_verified, FALSE), coalesce(u.verified, FALSE),
+       coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE), u.locked_until,
+       coalesce(u.failed_login_attempts, 0), u.second_factor, u.created_at, u.deleted_at,
+       (SELECT count(*) FROM auth.sessions s WHERE s.user_id = u.id AND s.expires_at > CURRENT_TIMESTAMP),
+       (SELECT max(h.created_at) FROM auth.login_history h WHERE h.user_id = u.id AND h.success)
+FROM auth.users u LEFT JOIN users.profiles p ON p.user_id = u.id
+WHERE u.id = $1
+
+-- name: lock(owner, until) -> LockedRow
+-- Lock a user, for good where no time is given, and end all sessions and refresh tokens: a row for each session, or one
+-- without. No row: no such user.
+WITH changed AS (
+    UPDATE auth.users SET locked = TRUE, locked_until = $2 WHERE id = $1 AND deleted_at IS NULL RETURNING id
+), revoked AS (
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    FROM changed c WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
+), ended AS (
+    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id RETURNING s.id
+)
+SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+
+-- name: unlock(owner) -> UUID
+-- Let a user in again, whether an operator or failures locked it, and forget the failures. No row: no such user.
+UPDATE auth.users SET locked = FALSE, locked_until = NULL, failed_login_attempts = 0
+WHERE id = $1 AND deleted_at IS NULL
+RETURNING id
+
+-- name: phone(owner) -> str
+-- A user's phone number.
+SELECT phone FROM auth.users WHERE id = $1
+
 -- name: by_phone(phone) -> UUID
 -- The user with this phone number.
 SELECT id FROM auth.users WHERE phone = $1 AND deleted_at IS NULL

@@ -42,10 +42,10 @@ async def ask(
     return as_changed(AskedRow, record)
 
 
-async def is_open(db: Database, verification: UUID, purpose: Purpose) -> bool:
-    """Tell whether a code is worth the cost of hashing a password."""
-    is_open: bool = await db.fetchval(SQL.is_open, verification, purpose)
-    return is_open
+async def waiting(db: Database, verification: UUID, purpose: Purpose) -> str | None:
+    """Return the phone number for which a code is worth the cost of hashing a password."""
+    phone: str | None = await db.fetchval(SQL.waiting, verification, purpose)
+    return phone
 
 
 async def try_code(db: Database, verification: UUID, purpose: Purpose, owner: UUID, digest: str) -> bool:

@@ -49,17 +49,26 @@ $$;
 -- name: ask(verification, purpose, phone, email, asker, digest, lasts_s) -> AskedRow
 SELECT outcome, coalesce(wait_ms, 0), is_new, owner, expires_at FROM auth.ask_verification($1, $2, $3, $4, $5, $6, $7)
 
--- name: is_open(verification, purpose) -> bool
--- Whether a code may still be tried. Decides nothing: the statement that tries it looks again.
-SELECT EXISTS (SELECT FROM auth.otp_verifications
-               WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-                 AND expires_at > CURRENT_TIMESTAMP)
+-- function: auth.try_code
+-- Try a code, of an owner's or, where there is none yet, of anybody's: it counts, and is good once. No row: none is waiting
+-- for one, or it had its tries. A statement finds the user by this row and not beside it: what is not read is not run, and
+-- a wrong code must count.
+CREATE OR REPLACE FUNCTION auth.try_code(verification UUID, wanted TEXT, owner UUID, digest TEXT)
+RETURNS TABLE (verified BOOLEAN, phone TEXT, email TEXT, user_id UUID)
+LANGUAGE sql ROWS 1 AS $$
+    UPDATE auth.otp_verifications v
+    SET attempts = coalesce(v.attempts, 0) + 1, verified = coalesce(v.code_digest = digest, FALSE),
+        verified_at = CASE WHEN v.code_digest = digest THEN CURRENT_TIMESTAMP END
+    WHERE v.id = verification AND v.purpose = wanted AND (owner IS NULL OR v.user_id = owner)
+      AND v.verified IS NOT TRUE AND coalesce(v.attempts, 0) < 5 AND v.expires_at > CURRENT_TIMESTAMP
+    RETURNING v.verified, v.phone::text, v.email::text, v.user_id
+$$;
+
+-- name: waiting(verification, purpose) -> str
+-- The phone number for which a code may still be tried. Decides nothing: the statement that tries it looks again.
+SELECT phone FROM auth.otp_verifications
+WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
 
 -- name: try_code(verification, purpose, owner, digest) -> bool
 -- Try a code that was sent to a user. No row: none is waiting for one, or it had its tries.
-UPDATE auth.otp_verifications
-SET attempts = coalesce(attempts, 0) + 1, verified = coalesce(code_digest = $4, FALSE),
-    verified_at = CASE WHEN code_digest = $4 THEN CURRENT_TIMESTAMP END
-WHERE id = $1 AND purpose = $2 AND user_id = $3 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5
-  AND expires_at > CURRENT_TIMESTAMP
-RETURNING verified
+SELECT verified FROM auth.try_code($1, $2, $3, $4)

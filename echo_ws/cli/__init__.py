@@ -11,7 +11,7 @@ COMMANDS = {
     "serve": ("serve", "Run the server, with its own PostgreSQL and Redis unless others are named."),
     "config": ("settings", "Show the settings in force and where each came from."),
     "migrate": ("migrate", "Bring the database's schema up, down, or tell where it stands."),
-    "user": ("accounts", "Add users."),
+    "user": ("users", "Add, show, lock, unlock and delete users."),
     "session": ("accounts", "Issue, list and revoke sessions."),
     "demo": ("accounts", "Make users to try and test the server with."),
     "restore-done": ("database", "Begin a new epoch after a restore from backup."),

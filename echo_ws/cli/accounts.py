@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import click
 import msgspec
 
-from echo_ws import passwords, tokens
+from echo_ws import tokens
 from echo_ws.broker.redis import RedisUnavailable, publish_once
 from echo_ws.config import Settings
 from echo_ws.demo import DemoUser, create_demo_users
@@ -14,33 +14,11 @@ from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import sessions, users
 from echo_ws_db.pool import Failed, Store
 
+from .audit import Audit, audited
 from .database import located, with_store
 from .options import Stop, configured
 
 FOREIGN_KEY_VIOLATION = "23503"
-LONGEST_NAME = 100
-
-
-@click.group()
-def user() -> None:
-    """Add users."""
-
-
-@user.command()
-@click.option("--phone", required=True, help="Phone number with country code, as in +49 151 23456789.")
-@click.option("--name", required=True, help="Name that others see.")
-@click.option("--password", "wants_password", is_flag=True, help="Ask for a password; without one, tokens only.")
-@configured()
-def add(settings: Settings, phone: str, name: str, wants_password: bool) -> None:
-    """Add a user with a verified phone number and print the id."""
-    number = _e164(phone)
-    if not 0 < len(name.strip()) <= LONGEST_NAME:
-        raise Stop(f"--name: 1 to {LONGEST_NAME} characters, please, got {len(name.strip())}")
-    password_hash = _ask_password() if wants_password else users.NO_PASSWORD
-    added = asyncio.run(with_store(settings, lambda store: users.add(store, number, name.strip(), password_hash)))
-    if added is None:
-        raise Stop(f"{number} belongs to another user; choose another number")
-    click.echo(added)
 
 
 @click.group()
@@ -57,7 +35,8 @@ def session() -> None:
 @click.option("--platform", default="cli", show_default=True, help="ios, android, web, cli …")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days that it lasts; default: ECHO_SESSION_DAYS.")
 @configured()
-def issue(settings: Settings, user: str, device: str | None, platform: str, days: int | None) -> None:
+@audited
+def issue(settings: Settings, audit: Audit, user: str, device: str | None, platform: str, days: int | None) -> None:
     """Open a session for USER and print its token.
 
     The token is shown this once: it is stored nowhere.
@@ -65,16 +44,18 @@ def issue(settings: Settings, user: str, device: str | None, platform: str, days
     token = tokens.new_session_token()
     lasts = days or settings.session_days
 
-    async def work(store: Store) -> UUID:
-        owner = await _find(store, user)
-        return await sessions.issue(store, owner, tokens.digest(token), f"cli-{uuid4()}", platform, device, lasts)
+    async def work(store: Store) -> tuple[UUID, UUID]:
+        owner = await find(store, user)
+        digest = tokens.digest(token)
+        return owner, await sessions.issue(store, owner, digest, f"cli-{uuid4()}", platform, device, lasts)
 
     try:
-        opened = asyncio.run(with_store(settings, work))
+        owner, opened = asyncio.run(with_store(settings, work))
     except Failed as error:
         if str(error).startswith(FOREIGN_KEY_VIOLATION):
             raise Stop(f"{user}: no such user; `echo-ws user add` adds one") from error
         raise
+    audit("session_issued", user=owner, session=opened, days=lasts)
     click.echo(f"session {opened}, for {lasts} days; the token is shown only now:", err=True)
     click.echo(token)
 
@@ -82,13 +63,16 @@ def issue(settings: Settings, user: str, device: str | None, platform: str, days
 @session.command(name="list")
 @click.argument("user")
 @configured()
-def list_(settings: Settings, user: str) -> None:
+@audited
+def list_(settings: Settings, audit: Audit, user: str) -> None:
     """List the sessions of USER, the one used last first."""
 
-    async def work(store: Store) -> list[sessions.SessionListRow]:
-        return await sessions.of_user(store, await _find(store, user))
+    async def work(store: Store) -> tuple[UUID, list[sessions.SessionListRow]]:
+        owner = await find(store, user)
+        return owner, await sessions.of_user(store, owner)
 
-    rows = asyncio.run(with_store(settings, work))
+    owner, rows = asyncio.run(with_store(settings, work))
+    audit("sessions_listed", user=owner)
     if not rows:
         click.echo("no sessions", err=True)
     for row in rows:
@@ -100,13 +84,16 @@ def list_(settings: Settings, user: str) -> None:
 @session.command()
 @click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True, type=click.UUID)
 @configured()
-def revoke(settings: Settings, session_ids: tuple[UUID, ...]) -> None:
+@audited
+def revoke(settings: Settings, audit: Audit, session_ids: tuple[UUID, ...]) -> None:
     """End sessions and close their connections."""
     revoked = asyncio.run(with_store(settings, lambda store: sessions.revoke(store, session_ids)))
-    for unknown in set(session_ids) - set(revoked):
+    for row in revoked:
+        audit("session_revoked", user=row.user_id, session=row.id)
+    ended = [row.id for row in revoked]
+    for unknown in set(session_ids) - set(ended):
         click.echo(f"{unknown}: no such session", err=True)
-    if revoked:
-        asyncio.run(_announce(settings, revoked))
+    asyncio.run(announce(settings, ended))
     click.echo(f"{len(revoked)} revoked")
     sys.exit(len(revoked) < len(set(session_ids)))
 
@@ -135,7 +122,8 @@ def demo_users(settings: Settings, count: int) -> None:
         asyncio.run(create_demo_users(named, count, show))
 
 
-def _e164(phone: str) -> str:
+def number_of(phone: str) -> str:
+    """Return a phone number as it is stored."""
     try:
         return e164(phone)
     except BadPhone:
@@ -143,28 +131,21 @@ def _e164(phone: str) -> str:
         raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789") from None
 
 
-def _ask_password() -> str:
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    try:
-        return passwords.hash_password(password)
-    except passwords.BadPassword as error:
-        raise Stop(str(error)) from error
-
-
-async def _find(store: Store, who: str) -> UUID:
+async def find(store: Store, who: str) -> UUID:
     """Return the user that an id or a phone number names."""
     try:
         return UUID(who)
     except ValueError:
-        found = await users.by_phone(store, who if who.startswith("+999") else _e164(who))
+        found = await users.by_phone(store, who if who.startswith("+999") else number_of(who))
     if found is None:
         raise Stop(f"{who}: no such user; `echo-ws user add` adds one")
     return found
 
 
-async def _announce(settings: Settings, revoked: list[UUID]) -> None:
+async def announce(settings: Settings, revoked: list[UUID]) -> None:
+    """Let all workers close the connections of sessions that were ended."""
     url = located(settings).redis_url
-    if not url or url == "memory:":
+    if not revoked or not url or url == "memory:":
         return
     try:
         await publish_once(url, REVOKED, revoked_payload(revoked))

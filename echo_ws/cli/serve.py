@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import echo_ws
 from echo_ws import logs
-from echo_ws.config import Settings, load
+from echo_ws.config import ConfigError, Settings, load
 from echo_ws.demo import DemoUser, keep_demo_users, users_file
 from echo_ws.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
 from echo_ws.embedded.key import secret_key
@@ -43,7 +43,8 @@ def serve(settings: Settings) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
     Without ECHO_DATABASE_URL and ECHO_REDIS_URL it runs a PostgreSQL and a Redis of its own, keeps their data in
-    ECHO_DATA_DIR, and makes two demo users at the first start. Ctrl-C twice stops without waiting for anybody.
+    ECHO_DATA_DIR, and makes two demo users at the first start. Ctrl-C twice stops without waiting for anybody. SIGHUP
+    reads the keys for access tokens anew from the TOML file.
     """
     logs.configure(settings)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -113,6 +114,7 @@ async def _supervise(settings: Settings, people: list[DemoUser], servers: list[E
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, supervisor)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, supervisor, os.isatty(0))
     watch = asyncio.create_task(_keep(servers))
     try:
         await supervisor.run(lambda: click.echo("\n".join(_welcome(settings, people))))
@@ -129,6 +131,28 @@ def _stop(supervisor: Supervisor) -> None:
     asyncio.get_running_loop().call_later(
         PATIENCE_S, click.echo, "stopping: clients are told to come back later; Ctrl-C stops at once", sys.stderr
     )
+
+
+def _hang_up(supervisor: Supervisor, had_terminal: bool) -> None:
+    """Stop if the terminal is gone; else somebody wants the keys to be read anew."""
+    if had_terminal and not os.isatty(0):
+        _stop(supervisor)
+    else:
+        _reload_keys(supervisor)
+
+
+def _reload_keys(supervisor: Supervisor) -> None:
+    """Read the keys where they came from; broken ones leave those that there are."""
+    from echo_ws.tokens import AccessTokens  # noqa: PLC0415 - nothing else here needs the library
+
+    try:
+        settings = load(os.environ, click.get_current_context().params["config_file"], {})
+        AccessTokens(settings.jwt_keys, settings.jwt_issuer)
+    except ConfigError as error:
+        log.error("keys_not_reloaded", error=str(error))  # noqa: TRY400
+        return
+    supervisor.rekey(settings.jwt_keys)
+    log.info("keys_reloaded", keys=list(settings.jwt_keys))
 
 
 async def _keep(servers: list[EmbeddedServer]) -> None:

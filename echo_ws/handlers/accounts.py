@@ -1,6 +1,8 @@
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+import msgspec
+
 from echo_ws import tokens
 from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
 from echo_ws.dispatch import Context, handles
@@ -47,7 +49,8 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
     known = tokens.digest(command.known) if command.known else None
     ctx.accounts.check_room()
-    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent)
+    place = msgspec.to_builtins(command.location)
+    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent, place)
     if not await ctx.accounts.verify(tried.password_hash, command.password):
         raise wrong_password()
     if tried.second_factor:
@@ -63,7 +66,8 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
 def device_of(ctx: Context, command: AccountLogin | OauthLogin | OauthRegister) -> Device:
     """Return from where somebody logs in."""
     address, agent = address_of(ctx.address), ctx.user_agent or None
-    return Device(command.device, command.platform, command.device_name, command.metadata, address, agent)
+    place = msgspec.to_builtins(command.location)
+    return Device(command.device, command.platform, command.device_name, command.metadata, address, agent, place)
 
 
 async def open_session(

@@ -1,7 +1,8 @@
+from echo_ws.accounts import check_new
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField
 from echo_ws.logs import get_logger
-from echo_ws_db import accounts
+from echo_ws_db import accounts, users
 from echo_ws_protocol.commands import PasswordChange, PasswordForget, PasswordReset
 from echo_ws_protocol.replies import CodeSent, Done
 
@@ -30,9 +31,10 @@ async def reset(ctx: Context, command: PasswordReset) -> Done:
 
 @handles(PasswordChange)
 async def change(ctx: Context, command: PasswordChange) -> Done:
-    """Look at the old one as at a login: it is counted, and noted."""
+    """Look at the new one first: a try at the old one is counted and noted, as at a login."""
+    check_new(command.new_password, await users.phone(ctx.db, ctx.user), "$.new_password")
     tried, old_hash = await check_own_password(ctx, command.password)
-    new_hash = await ctx.accounts.hash(command.new_password, "$.new_password")
+    new_hash = await ctx.accounts.hash(command.new_password)
     ended = await accounts.change_password(ctx.db, ctx.user, tried.attempt, old_hash, new_hash, ctx.session.id)
     if ended is None:
         raise BadField("the password was changed a moment ago", field="$.password")

@@ -1,5 +1,5 @@
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import Forbidden
+from echo_ws.errors import BadField
 from echo_ws_protocol.commands import PresenceSet, PresenceWatch
 from echo_ws_protocol.replies import Done, Presences
 
@@ -7,7 +7,7 @@ from echo_ws_protocol.replies import Done, Presences
 @handles(PresenceSet)
 async def set_presence(ctx: Context, command: PresenceSet) -> Done:
     if ctx.listener is None:
-        raise Forbidden("presence belongs to a connection: say so on a WebSocket")
+        raise BadField("presence belongs to a connection: say so on a WebSocket", field="$.op")
     ctx.session.status = command.status
     ctx.services.presences.changed(ctx.user)
     return Done()

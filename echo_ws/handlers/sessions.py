@@ -6,6 +6,8 @@ from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
 from echo_ws.events import MembershipBody, events_in, memberships_in, own_changes_in, utc
@@ -16,6 +18,7 @@ from echo_ws_protocol.commands import SessionList, SessionRefresh, SessionResume
 from echo_ws_protocol.events import Receipt
 from echo_ws_protocol.replies import (
     ConversationChanges,
+    Place,
     Resumed,
     SessionPage,
     SessionRefreshed,
@@ -148,8 +151,17 @@ def _as_summary(row: SessionListRow, current: UUID) -> SessionSummary:
         device_name=row.device_name,
         address=row.ip_address,
         user_agent=row.user_agent,
+        location=_as_place(row.location),
         current=row.id == current,
     )
+
+
+def _as_place(location: object) -> Place | None:
+    """Return what a client can read of what some service wrote."""
+    try:
+        return msgspec.convert(location, Place | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _arrivals(memberships: Sequence[MembershipBody]) -> dict[UUID, int]:

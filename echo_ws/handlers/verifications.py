@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from echo_ws import codes
-from echo_ws.accounts import phone_of
+from echo_ws.accounts import check_new, phone_of
 from echo_ws.dispatch import Context
 from echo_ws.errors import BadField, Forbidden, RateLimited
 from echo_ws.events import utc
@@ -49,8 +49,10 @@ async def _ask(
 
 async def hash_for(ctx: Context, verification: UUID, purpose: Purpose, password: str) -> str:
     """Return the hash of a password that a code is to set, if the code may still be tried at all."""
-    if not await verifications.is_open(ctx.db, verification, purpose):
+    phone = await verifications.waiting(ctx.db, verification, purpose)
+    if phone is None:
         raise wrong_code()
+    check_new(password, phone)
     return await ctx.accounts.hash(password)
 
 

@@ -4,7 +4,7 @@
 what repeating it does.
 """
 
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -20,6 +20,7 @@ from .replies import (
     IdentityList,
     LoggedIn,
     MessageSent,
+    Place,
     Presences,
     Resumed,
     SessionPage,
@@ -62,6 +63,8 @@ from .types import (
     VerificationId,
 )
 
+Who: TypeAlias = Literal["anybody", "newcomer", "user", "participant", "poster", "author", "author or admin"]
+
 R_co = TypeVar("R_co", covariant=True)
 
 DeviceMetadata: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=50)], DisplayName], Meta(max_length=10)]
@@ -72,6 +75,9 @@ class Command(
 ):
     """The root of all commands."""
 
+    who: ClassVar[Who]
+    """Whom it is for. All others are refused, and for a thing that they may not see it is ``not_found``."""
+
     id: RequestId = 0
 
 
@@ -81,6 +87,8 @@ class SessionStart(Command[Done], frozen=True, tag="session.start"):
     Only on a connection that came without an ``Authorization`` header, and once.
     """
 
+    who = "newcomer"
+
     token: Token
 
 
@@ -89,6 +97,8 @@ class AccountRegister(Command[CodeSent], frozen=True, tag="account.register"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "anybody"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -101,11 +111,17 @@ class AccountVerify(Command[AccountCreated], frozen=True, tag="account.verify"):
     A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
     """
 
+    who = "anybody"
+
     verification: VerificationId
     code: Code
     password: NewPassword
     name: DisplayName
     """What others see."""
+
+
+class Location(Place, frozen=True, forbid_unknown_fields=True):
+    """Where a device says that it is."""
 
 
 class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
@@ -114,6 +130,8 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
     Repeating it ends the session that the device had, and opens another.
     """
 
+    who = "anybody"
+
     phone: Phone
     password: Password
     device: DeviceId
@@ -121,6 +139,8 @@ class AccountLogin(Command[LoggedIn], frozen=True, tag="account.login"):
     device_name: DisplayName | None = None
     metadata: DeviceMetadata = field(default_factory=dict)
     """About the device: ``os``, ``os_version``, ``browser``, ``device_model``, ``app_version`` …"""
+    location: Location | None = None
+    """To be shown in the list of sessions, if the app knows it and may tell."""
     known: Token | None = None
     """The device's last session or refresh token: with it, failures of strangers do not keep you waiting."""
     verification: VerificationId | None = None
@@ -135,6 +155,8 @@ class AccountProtect(Command[Done], frozen=True, tag="account.protect"):
     Repeating it changes nothing.
     """
 
+    who = "user"
+
     password: Password
     on: bool = True
 
@@ -145,6 +167,8 @@ class AccountDelete(Command[Done], frozen=True, tag="account.delete"):
     If the answer was lost, the token tells: it is no longer good. You leave your groups and channels within a minute or
     so; direct conversations stay with the others.
     """
+
+    who = "user"
 
     content: Fate
     """What you wrote stays (``keep``), or every message becomes a tombstone and every reaction goes (``erase``)."""
@@ -162,6 +186,8 @@ class OauthBegin(Command[FlowBegun], frozen=True, tag="oauth.begin"):
     Repeating it with the same ``flow`` gets the same again, until a proof came.
     """
 
+    who = "anybody"
+
     flow: FlowId
     """A random UUID of your choice. Whoever knows it can take your place: keep it to yourself, for ten minutes."""
     provider: Provider
@@ -176,6 +202,8 @@ class OauthLogin(Command[LoggedIn], frozen=True, tag="oauth.login"):
     proof and with ``verification``, then with the ``code`` as well. If the answer was lost, begin anew.
     """
 
+    who = "anybody"
+
     flow: FlowId
     device: DeviceId
     platform: Platform
@@ -184,6 +212,7 @@ class OauthLogin(Command[LoggedIn], frozen=True, tag="oauth.login"):
     state: FlowState | None = None
     device_name: DisplayName | None = None
     metadata: DeviceMetadata = field(default_factory=dict)
+    location: Location | None = None
     verification: VerificationId | None = None
     """Where the account asks for a code: a UUID of your choice, under which one is sent; then the same again."""
     code: Code | None = None
@@ -196,6 +225,8 @@ class OauthRegister(Command[LoggedIn], frozen=True, tag="oauth.register"):
     A flow and a code are good once. If the answer was lost, begin anew and log in: it works if this did.
     """
 
+    who = "anybody"
+
     flow: FlowId
     """One to which ``oauth.login`` answered ``phone_needed``."""
     verification: VerificationId
@@ -206,6 +237,7 @@ class OauthRegister(Command[LoggedIn], frozen=True, tag="oauth.register"):
     platform: Platform
     device_name: DisplayName | None = None
     metadata: DeviceMetadata = field(default_factory=dict)
+    location: Location | None = None
 
 
 class OauthConnect(Command[FlowBegun], frozen=True, tag="oauth.connect"):
@@ -213,6 +245,8 @@ class OauthConnect(Command[FlowBegun], frozen=True, tag="oauth.connect"):
 
     Repeating it with the same ``flow`` gets the same again, until a proof came.
     """
+
+    who = "user"
 
     flow: FlowId
     """A random UUID of your choice."""
@@ -228,6 +262,8 @@ class OauthLink(Command[Done], frozen=True, tag="oauth.link"):
     If the answer was lost, ask ``oauth.list``.
     """
 
+    who = "user"
+
     flow: FlowId
     """One that you began by ``oauth.connect``."""
     id_token: IdToken | None = None
@@ -241,6 +277,8 @@ class OauthUnlink(Command[Done], frozen=True, tag="oauth.unlink"):
     Repeating it changes nothing.
     """
 
+    who = "user"
+
     provider: Provider
     password: Password
 
@@ -251,12 +289,16 @@ class OauthList(Command[IdentityList], frozen=True, tag="oauth.list"):
     Reading changes nothing.
     """
 
+    who = "user"
+
 
 class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):
     """Get new tokens for a refresh token. The session stays the same; its old session token is no longer good.
 
     Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
     """
+
+    who = "anybody"
 
     refresh_token: Token
 
@@ -266,6 +308,8 @@ class PasswordForget(Command[CodeSent], frozen=True, tag="password.forget"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "anybody"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -278,6 +322,8 @@ class PasswordReset(Command[Done], frozen=True, tag="password.reset"):
     A code is good once, for five minutes and five tries. If the answer was lost, log in: it works if this did.
     """
 
+    who = "anybody"
+
     verification: VerificationId
     code: Code
     password: NewPassword
@@ -289,6 +335,8 @@ class PasswordChange(Command[Done], frozen=True, tag="password.change"):
     If the answer was lost, log in with the new one: it works if this did.
     """
 
+    who = "user"
+
     password: Password
     """The one that you have."""
     new_password: NewPassword
@@ -299,6 +347,8 @@ class PhoneChange(Command[CodeSent], frozen=True, tag="phone.change"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "user"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -313,6 +363,8 @@ class PhoneVerify(Command[Done], frozen=True, tag="phone.verify"):
     A code is good once, for five minutes and five tries.
     """
 
+    who = "user"
+
     verification: VerificationId
     code: Code
 
@@ -322,6 +374,8 @@ class EmailChange(Command[CodeSent], frozen=True, tag="email.change"):
 
     Repeating it with the same ``verification`` sends nothing.
     """
+
+    who = "user"
 
     verification: VerificationId
     """A UUID of your choice, to be kept until the code is there."""
@@ -335,6 +389,8 @@ class EmailVerify(Command[Done], frozen=True, tag="email.verify"):
     A code is good once, for five minutes and five tries.
     """
 
+    who = "user"
+
     verification: VerificationId
     code: Code
 
@@ -344,6 +400,8 @@ class SessionResume(Command[Resumed], frozen=True, tag="session.resume"):
 
     Reading changes nothing: from the same revs you are told the same, or more.
     """
+
+    who = "user"
 
     epoch: Annotated[str, Meta(max_length=64)] = ""
     """The one that your revs belong to. If it is not (or no longer) the server's, everything is answered by a reset."""
@@ -361,6 +419,8 @@ class SessionRefresh(Command[SessionRefreshed], frozen=True, tag="session.refres
     Repeating it changes nothing. By POST it only says when the token ends.
     """
 
+    who = "user"
+
     token: Token
 
 
@@ -370,12 +430,16 @@ class SessionList(Command[SessionPage], frozen=True, tag="session.list"):
     Reading changes nothing.
     """
 
+    who = "user"
+
 
 class SessionRevoke(Command[SessionsRevoked], frozen=True, tag="session.revoke"):
     """End sessions of yours; their connections are closed with 4500, the one that asks after its reply.
 
     Repeating it changes nothing; a session that has ended is ``not_found``.
     """
+
+    who = "user"
 
     session: SessionId | None = None
     """The one to end."""
@@ -388,6 +452,8 @@ class ConversationCreate(Command[ConversationCreated], frozen=True, tag="convers
 
     Repeating it changes nothing. In a direct conversation the answer names the one that the pair already has.
     """
+
+    who = "user"
 
     conversation: ConversationId
     type: ConversationType
@@ -402,6 +468,8 @@ class ConversationList(Command[ConversationPage], frozen=True, tag="conversation
     Reading changes nothing.
     """
 
+    who = "user"
+
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
     after: Annotated[str, Meta(max_length=100)] | None = None
     """``next`` of the page before."""
@@ -413,6 +481,8 @@ class ConversationGet(Command[ConversationDetails], frozen=True, tag="conversati
     Reading changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
 
 
@@ -421,6 +491,8 @@ class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
 
     Repeating it stores nothing and gets the first answer again, for ever.
     """
+
+    who = "poster"
 
     conversation: ConversationId
     message: MessageId
@@ -435,6 +507,8 @@ class MessageEdit(Command[Done], frozen=True, tag="message.edit"):
     Repeating it changes nothing.
     """
 
+    who = "author"
+
     conversation: ConversationId
     message: MessageId
     content: Content
@@ -446,6 +520,8 @@ class MessageDelete(Command[Done], frozen=True, tag="message.delete"):
     Repeating it changes nothing.
     """
 
+    who = "author or admin"
+
     conversation: ConversationId
     message: MessageId
 
@@ -456,6 +532,8 @@ class MessageHide(Command[Done], frozen=True, tag="message.hide"):
     Repeating it changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
     message: MessageId
 
@@ -465,6 +543,8 @@ class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
 
     Reading changes nothing.
     """
+
+    who = "participant"
 
     conversation: ConversationId
     before: Seq | None = None
@@ -479,6 +559,8 @@ class ReactionSet(Command[Done], frozen=True, tag="reaction.set"):
     Repeating it changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
     message: MessageId
     emoji: Emoji
@@ -491,6 +573,8 @@ class DeliveryAck(Command[Watermarks], frozen=True, tag="delivery.ack"):
     Repeating it, or naming a lower ``seq``, changes nothing.
     """
 
+    who = "participant"
+
     conversation: ConversationId
     seq: Seq
 
@@ -500,6 +584,8 @@ class MessageRead(Command[Watermarks], frozen=True, tag="message.read"):
 
     Repeating it, or naming a lower ``seq``, changes nothing.
     """
+
+    who = "participant"
 
     conversation: ConversationId
     seq: Seq
@@ -511,6 +597,8 @@ class TypingSet(Command[Done], frozen=True, tag="typing.set"):
     Too often is dropped in silence.
     """
 
+    who = "poster"
+
     conversation: ConversationId
     kind: TypingKind = "text"
 
@@ -521,6 +609,8 @@ class PresenceSet(Command[Done], frozen=True, tag="presence.set"):
     Repeating it changes nothing. Of several devices, busy counts before online, and online before away.
     """
 
+    who = "user"
+
     status: OwnStatus
 
 
@@ -529,6 +619,8 @@ class PresenceWatch(Command[Presences], frozen=True, tag="presence.watch"):
 
     Repeating it asks anew. By POST it only answers.
     """
+
+    who = "user"
 
     users: Annotated[list[UserId], Meta(max_length=200)]
     """Those whom you show on the screen; empty: nobody."""
@@ -540,6 +632,8 @@ class ContactBlock(Command[Done], frozen=True, tag="contact.block"):
     Repeating it changes nothing. What was kept from you stays so.
     """
 
+    who = "user"
+
     user: UserId
     on: bool = True
     reason: Name | None = None
@@ -547,10 +641,7 @@ class ContactBlock(Command[Done], frozen=True, tag="contact.block"):
 
 
 WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(
-    {
-        *(AccountRegister, AccountVerify, AccountLogin, OauthBegin, OauthLogin, OauthRegister),
-        *(TokenRefresh, PasswordForget, PasswordReset),
-    }
+    command for command in Command.__subclasses__() if command.who == "anybody"
 )
 """Commands for those who have no session yet, or no longer; no token counts with them."""
 

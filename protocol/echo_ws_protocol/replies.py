@@ -7,6 +7,8 @@ from .events import Contact, Conversation, Hidden, Member, Membership, Message, 
 from .types import (
     ConversationId,
     ConversationType,
+    Country,
+    DisplayName,
     MessageId,
     Milliseconds,
     Outcome,
@@ -16,6 +18,7 @@ from .types import (
     Seq,
     SessionId,
     Timestamp,
+    TimeZone,
     UserId,
 )
 
@@ -53,6 +56,14 @@ class SessionRefreshed(Struct, frozen=True):
     expires_at: Timestamp
 
 
+class Place(Struct, frozen=True, omit_defaults=True):
+    """Where a device said that it was."""
+
+    city: DisplayName | None = None
+    country: Country | None = None
+    timezone: TimeZone | None = None
+
+
 class SessionSummary(Struct, frozen=True, omit_defaults=True):
     """One session: a device on which you are signed in."""
 
@@ -68,6 +79,8 @@ class SessionSummary(Struct, frozen=True, omit_defaults=True):
     address: str | None = None
     """The IP address from which it was last opened."""
     user_agent: str | None = None
+    location: Place | None = None
+    """What the device said when it logged in; nobody checked it."""
     current: bool = False
     """Whether it is the one that asks."""
 

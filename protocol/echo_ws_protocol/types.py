@@ -64,7 +64,9 @@ Code: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z", description="The s
 Password: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=128, description="Compared exactly as it is, with all its spaces.")
 ]
-NewPassword: TypeAlias = Annotated[str, Meta(min_length=8, max_length=128, description="8 to 128 characters.")]
+NewPassword: TypeAlias = Annotated[
+    str, Meta(min_length=8, max_length=128, description="8 to 128 characters; one that many people have is refused.")
+]
 DisplayName: TypeAlias = Annotated[
     str,
     Meta(
@@ -100,6 +102,15 @@ AuthorizationCode: TypeAlias = Annotated[
 ]
 FlowState: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]*\Z", description="As the provider sent it back.")
+]
+Country: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z", description="Two capital letters, ISO 3166-1: `DE`.")]
+TimeZone: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*\Z",
+        description="A name of the IANA database: `Europe/Berlin`.",
+    ),
 ]
 _PICTOGRAPH = (  # Extended_Pictographic of Unicode, each in text or emoji form or with a skin tone
     r"(?:[\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2\u25aa\u25ab"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -87,6 +88,7 @@ def _server(urls: dict[str, str]) -> Iterator[tuple[int, int]]:
     """Run a supervisor with one worker; yield the port and the worker's process id."""
     port = _free_port()
     environment = {**os.environ, **urls, "ECHO_PORT": str(port), "ECHO_WORKERS": "1", "ECHO_LOG_LEVEL": "warning"}
+    environment |= {"ECHO_SECRET_KEY": secrets.token_hex(32), "ECHO_STRANGERS_PER_MIN": "0"}
     environment |= {"ECHO_COMMANDS_PER_S": "0", "ECHO_SENDS_PER_S": "0", "ECHO_HANDSHAKES_PER_S": "0"}  # it floods
     supervisor = subprocess.Popen(
         [sys.executable, "-m", "echo_ws.cli", "serve"],

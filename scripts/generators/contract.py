@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct, UnsetType
 
-from echo_ws_protocol import replies, types
+from echo_ws_protocol import commands, replies, types
 from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.commands import result_of
 
@@ -23,10 +23,12 @@ RESULTS: dict[str, StructType] = {op: result_of(command) for op, command in COMM
 
 REPLY_STRUCTS: list[StructType] = [
     cls
-    for cls in vars(replies).values()
-    if isinstance(cls, type) and cls.__module__ == replies.__name__ and issubclass(cls, Struct)
+    for module in (replies, commands)
+    for cls in vars(module).values()
+    if isinstance(cls, type) and cls.__module__ == module.__name__ and issubclass(cls, Struct)
+    if not issubclass(cls, commands.Command)
 ]
-"""All structs of replies.py, in its order; the envelope ``Reply`` among them."""
+"""All structs of replies.py, in its order, the envelope ``Reply`` among them; then those that are part of a command."""
 
 ALIASES: dict[str, Any] = {
     name: alias

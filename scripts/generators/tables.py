@@ -10,6 +10,7 @@ from uuid import UUID
 from echo_ws.config import describe
 from echo_ws.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from echo_ws_protocol.codec import COMMANDS, EVENTS
+from echo_ws_protocol.commands import Command, Who
 from echo_ws_protocol.errors import HTTP_STATUS, CloseCode, ErrorCode, may_come_back
 from echo_ws_protocol.replies import Reply
 from scripts.benchmarks import report
@@ -102,9 +103,20 @@ SIMPLE: dict[Any, str] = {
 }
 
 
-def _command(op: str, command: StructType) -> str:
+FOR: dict[Who, str] = {
+    "anybody": "anybody, with or without a session",
+    "newcomer": "who has no session on this connection",
+    "user": "every user, about what is theirs",
+    "participant": "who takes part in the conversation",
+    "poster": "who takes part in the conversation, in a channel its admins and posters",
+    "author": "who wrote the message",
+    "author or admin": "who wrote the message, and admins of a group or channel",
+}
+
+
+def _command(op: str, command: type[Command[Any]]) -> str:
     result = RESULTS[op]
-    answer = f"Answer: {_link(result)}. Example: [examples/{op}.json](examples/{op}.json)\n"
+    answer = f"For {FOR[command.who]}. Answer: {_link(result)}. Example: [examples/{op}.json](examples/{op}.json)\n"
     own = [field for field in fields(command) if field.name != "id"]
     return "\n".join([f"### `{op}`\n", _text(command), _fields(own), answer])
 

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from echo_ws_protocol.types import Code, DeviceId, Email, Emoji, Phone, Platform
+from echo_ws_protocol.types import Code, Country, DeviceId, Email, Emoji, Phone, Platform, TimeZone
 
 EMOJIS = ["👍", "❤️", "👩‍👩‍👧‍👦", "👩🏻‍❤️‍💋‍👨🏻", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🫱🏻‍🫲🏿", "🇩🇪", "1️⃣", "🏳️‍🌈"]
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
@@ -30,6 +30,8 @@ EXACT: dict[Any, st.SearchStrategy[Any]] = {
     DeviceId: st.from_regex(r"[A-Za-z0-9._:-]{8,64}", fullmatch=True),
     Platform: st.from_regex(r"[a-z0-9_-]{1,50}", fullmatch=True),
     Email: st.from_regex(r"[!-?A-~]{1,20}@[0-9A-Za-z-]{1,9}\.[a-z]{2,4}", fullmatch=True),
+    Country: st.from_regex(r"[A-Z]{2}", fullmatch=True),
+    TimeZone: st.sampled_from(["Europe/Berlin", "UTC", "America/Port-au-Prince", "Etc/GMT+12"]),
     Phone: st.from_regex(r"\+[0-9 ().-]{1,20}", fullmatch=True),
 }
 """What a random text hardly ever is."""

@@ -184,7 +184,7 @@ def test_a_changed_row_is_an_event_or_cannot_be_told(kind: str, body: bytes) -> 
 @fuzz
 def test_a_word_about_revocation_ends_sessions_or_is_broken(payload: bytes) -> None:
     ended: list[Any] = []
-    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None))
+    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None), TOKENS)
     sessions._end = ended.append  # type: ignore[method-assign,assignment]
 
     sessions.hear_revoked(payload)
@@ -195,7 +195,7 @@ def test_a_word_about_revocation_ends_sessions_or_is_broken(payload: bytes) -> N
 @given(ids=st.lists(st.uuids(), max_size=5))
 def test_a_whole_word_about_revocation_is_understood(ids: list[UUID]) -> None:
     ended: list[Any] = []
-    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None))
+    sessions = Sessions(cast("Store", None), Settings(), [], lambda: 0.0, cast("Voice", None), TOKENS)
     sessions._end = ended.append  # type: ignore[method-assign,assignment]
 
     sessions.hear_revoked(revoked_payload(ids))

@@ -18,8 +18,8 @@ from . import reference
 MESSAGES = 100_000
 
 FOREIGN_ROWS = f"""
-INSERT INTO auth.users (phone, password_hash)
-SELECT '+49155600' || lpad(n::text, 5, '0'), '$argon2id$foreign' FROM generate_series(1, 400) n;
+INSERT INTO auth.users (phone, password_hash, verified)
+SELECT '+49155600' || lpad(n::text, 5, '0'), '$argon2id$foreign', TRUE FROM generate_series(1, 400) n;
 
 CREATE TEMPORARY TABLE people AS SELECT row_number() OVER (ORDER BY phone) AS n, id FROM auth.users;
 

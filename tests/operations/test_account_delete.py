@@ -80,7 +80,7 @@ TRACES = """
     VALUES ($alice, 'b.png', 'image/png', 1, 'b', now() + interval '1 day');
     INSERT INTO messages.messages (conversation_id, from_user_id, content)
     SELECT id, unnest(ARRAY[$alice, $bob]::uuid[]), 'x' FROM messages.conversations;
-    INSERT INTO auth.oauth_flows (id, user_id, provider, expires_at) VALUES (gen_random_uuid(), $alice, 'google', now());
+    INSERT INTO auth.oauth_flows (id, user_id, provider, expires_at) VALUES (gen_random_uuid(), $alice, 'x', now());
     INSERT INTO messages.reactions (message_id, user_id, emoji) SELECT id, $alice, '👍' FROM messages.messages;
     INSERT INTO messages.votes (message_id, user_id, option) SELECT id, $alice, 0 FROM messages.messages;
     INSERT INTO messages.hidden (user_id, message_id, conversation_id, seq, user_rev)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -112,29 +113,57 @@ async def test_who_registers_and_logs_in_talks(ask: Door, people: World, worker:
     sent = await ask("account.register", verification=verification, phone=f"{phone[:3]} {phone[3:]}")
     code = await MAILBOX.code(phone)
     made = await ask("account.verify", verification=verification, code=code, password=PASSWORD, name="Ann")
-    opened = await ask("account.login", **login(phone, device_name="Ann's phone", metadata={"os": "iOS"}))
+    place = {"city": "Berlin", "country": "DE", "timezone": "Europe/Berlin"}
+    opened = await ask(
+        "account.login", **login(phone, device_name="Ann's phone", metadata={"os": "iOS"}, location=place)
+    )
 
     assert timedelta(minutes=4) < datetime.fromisoformat(sent["ok"]["expires_at"]) - datetime.now(UTC)
     async with line(worker, opened["ok"]["token"]) as socket:
         hello = await socket.hear("hello")
     assert (made["ok"]["user"], opened["ok"]["session"]) == (hello["user"], hello["session"])
-    row = await db.fetchrow(
+    user = await db.fetchrow(
         "SELECT u.*, p.display_name, s.user_id AS private FROM auth.users u JOIN users.profiles p ON p.user_id = u.id"
         " JOIN users.privacy_settings s ON s.user_id = u.id WHERE u.id = $1",
         UUID(made["ok"]["user"]),
     )
-    assert row is not None
-    assert (phone, True, "Ann") == (row["phone"], row["verified"], row["display_name"])
-    assert passwords.verify(row["password_hash"], PASSWORD)
+    assert user is not None
+    assert (phone, True, "Ann") == (user["phone"], user["verified"], user["display_name"])
+    assert passwords.verify(user["password_hash"], PASSWORD)
     session = await db.fetchrow("SELECT * FROM auth.sessions WHERE id = $1", UUID(opened["ok"]["session"]))
     assert session is not None
-    assert ("alices-phone", "Ann's phone", "ios", '{"os": "iOS"}') == (
+    assert ("alices-phone", "Ann's phone", "ios", {"os": "iOS"}) == (
         session["device_id"],
         session["device_name"],
         session["platform"],
-        session["device_metadata"],
+        json.loads(session["device_metadata"]),
     )
-    assert "127.0.0.1" == str(session["ip_address"])
+    noted = await db.fetchrow("SELECT * FROM auth.login_history WHERE user_id = $1", UUID(made["ok"]["user"]))
+    assert noted is not None
+    assert (True, "alices-phone") == (noted["success"], noted["device_id"])
+    for row in (session, noted):
+        assert ("127.0.0.1", place) == (str(row["ip_address"]), json.loads(row["location"]))
+
+
+async def test_browser_and_place_of_a_login_are_noted_whether_it_succeeds_or_not(
+    alice: Person, worker: Worker, db: Sql
+) -> None:
+    place = {"timezone": "Etc/GMT+12"}
+    frames = [
+        {"op": "account.login", "id": 1, **login(alice.phone, password, location=place)}
+        for password in ("wrong horse", PASSWORD)
+    ]
+
+    async with line(worker, User_Agent="echo-phone/1.0") as socket:
+        answers = [await socket.ask(frame) for frame in frames]
+
+    assert ["error", "ok"] == [list(answer)[-1] for answer in answers]
+    noted = await db.fetch("SELECT * FROM auth.login_history WHERE user_id = $1", alice.user)
+    session = await db.fetchrow("SELECT * FROM auth.sessions WHERE user_id = $1", alice.user)
+    assert 2 == len(noted)
+    assert session is not None
+    for row in (*noted, session):
+        assert ("echo-phone/1.0", place) == (row["user_agent"], json.loads(row["location"]))
 
 
 async def test_a_code_is_stored_as_a_digest_that_needs_the_key(people: World, worker: Worker, db: Sql) -> None:
@@ -238,6 +267,22 @@ async def test_of_eight_wrong_codes_at_once_five_are_looked_at(people: World, wo
     )  # fmt: skip
 
     assert 5 == await db.fetchval("SELECT attempts FROM auth.otp_verifications WHERE id = $1", verification)
+
+
+@pytest.mark.parametrize("bad", ["Password1", "phone"])
+async def test_a_password_that_is_tried_first_is_refused_and_no_try_at_the_code_is_lost(
+    bad: str, ask: Door, people: World, worker: Worker
+) -> None:
+    phone = people.phone()
+    verification, code = await asked(worker, phone)
+    fields = {"verification": verification, "code": code, "name": "Ann"}
+
+    refused = await ask("account.verify", **fields, password=phone if bad == "phone" else bad)
+    made = await ask("account.verify", **fields, password=PASSWORD)
+
+    assert "$.password" == refused["error"]["field"]
+    assert "choose another" in refused["error"]["message"]
+    assert "ok" in made
 
 
 @pytest.mark.parametrize(
@@ -622,6 +667,7 @@ async def test_a_token_from_before_the_last_login_cannot_end_what_came_after(ali
         "UPDATE auth.refresh_tokens SET revoked = TRUE, revoked_at = now() WHERE user_id = $1",
         "UPDATE auth.users SET locked = TRUE WHERE id = $1",
         "UPDATE auth.users SET deleted_at = now() WHERE id = $1",
+        "UPDATE auth.users SET verified = NULL WHERE id = $1",
         "DELETE FROM auth.users WHERE id = $1",
     ],
 )
@@ -760,6 +806,32 @@ async def test_the_old_password_is_asked_for_and_counted(alice: Person, worker: 
     assert [400] * 5 + [429] == [answer.status for answer in answers]
     assert "$.password" == answers[0].json["error"]["field"]
     assert 5 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
+
+
+@pytest.mark.parametrize("bad", ["iloveyou1", "phone"])
+async def test_a_bad_new_password_is_refused_before_the_old_one_is_looked_at(
+    bad: str, alice: Person, worker: Worker, db: Sql
+) -> None:
+    opened, new = await log_in(worker, alice), alice.phone if bad == "phone" else bad
+    fields = {"password": PASSWORD, "new_password": new}
+
+    answers = [await post(worker, opened["token"], "password.change", **fields) for _ in range(5)]
+
+    assert {"$.new_password"} == {answer.json["error"]["field"] for answer in answers}
+    assert 0 == await db.fetchval("SELECT failed_login_attempts FROM auth.users WHERE id = $1", alice.user)
+    assert (await log_in(worker, alice))["user"] == str(alice.user)
+
+
+@pytest.mark.parametrize("bad", ["iloveyou1", "phone"])
+async def test_a_bad_password_cannot_be_set_by_a_code_either(bad: str, alice: Person, worker: Worker) -> None:
+    verification, code = await asked(worker, alice.phone, "password.forget")
+    fields = {"verification": verification, "code": code}
+
+    refused = await post(worker, None, "password.reset", **fields, password=alice.phone if bad == "phone" else bad)
+    done = await post(worker, None, "password.reset", **fields, password=PASSWORD + "!")
+
+    assert "$.password" == refused.json["error"]["field"]
+    assert 200 == done.status
 
 
 async def test_of_eight_changes_at_once_one_wins(people: World, alice: Person, worker: Worker, db: Sql) -> None:
@@ -1079,6 +1151,10 @@ async def test_without_a_key_or_a_sender_it_is_said_what_is_missing(people: Worl
         ("account.login", login("+4915123456789", password=""), "password"),
         ("account.login", login("+4915123456789", metadata={"os": 1}), "metadata[...]"),
         ("account.login", login("+4915123456789", metadata={"os": "\0"}), "metadata[...]"),
+        ("account.login", login("+4915123456789", location={"city": "\0"}), "location.city"),
+        ("account.login", login("+4915123456789", location={"country": "de"}), "location.country"),
+        ("account.login", login("+4915123456789", location={"timezone": "two o'clock"}), "location.timezone"),
+        ("account.login", login("+4915123456789", location={"latitude": 52.5}), "location.latitude"),
         ("token.refresh", {"refresh_token": "a b"}, "refresh_token"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 import uuid
@@ -71,6 +72,16 @@ def test_a_password_is_asked_for_and_stored_as_a_hash(run: Run, query: Query) ->
     assert result.exit_code == 0
     assert "correct horse" not in result.output
     assert passwords.verify(query("SELECT password_hash FROM auth.users"), "correct horse")
+
+
+@pytest.mark.parametrize("password", ["Password1", "015123456789"])
+def test_a_password_that_is_tried_first_is_refused(run: Run, query: Query, password: str) -> None:
+    result = run("user", "add", "--phone", PHONE, "--name", "Alice", "--password", input=f"{password}\n" * 2)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "choose another" in result.stderr
+    assert password not in result.output
+    assert 0 == query("SELECT count(*) FROM auth.users")
 
 
 NO_PHONES = {
@@ -162,7 +173,8 @@ def test_a_revoked_session_is_gone(run: Run, query: Query, user: str) -> None:
 
     first, second = run("session", "revoke", session), run("session", "revoke", session)
 
-    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no sessions\n")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr.endswith("no sessions\n")
     assert query("SELECT count(*) FROM auth.sessions") == 0
     assert (first.exit_code, first.stdout) == (0, "1 revoked\n")
     assert (second.exit_code, second.stdout) == (1, "0 revoked\n")
@@ -177,6 +189,159 @@ def test_a_session_is_revoked_also_when_redis_is_away(database: str, run: Run, q
     assert result.exit_code == 0
     assert query("SELECT count(*) FROM auth.sessions") == 0
     assert "open connections end within 15 s" in result.stderr
+
+
+def test_a_locked_user_has_no_session_and_no_way_back(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+    query(f"INSERT INTO auth.refresh_tokens VALUES (gen_random_uuid(), '{user}', 't', 'd', 'infinity')")
+
+    locked = run("user", "lock", PHONE, "--for", "2h")
+
+    assert 0 == locked.exit_code
+    assert locked.stdout.endswith("UTC; 1 sessions ended\n")
+    assert query("SELECT locked FROM auth.users")
+    assert (
+        119 <= query("SELECT extract(epoch FROM locked_until - now() AT TIME ZONE 'UTC') / 60 FROM auth.users") <= 120
+    )
+    assert 0 == query("SELECT count(*) FROM auth.sessions")
+    assert query("SELECT revoked FROM auth.refresh_tokens")
+
+
+def test_a_lock_ends_when_it_was_said_or_never(run: Run, query: Query, user: str) -> None:
+    for_good = run("user", "lock", user)
+    assert (0, None) == (for_good.exit_code, query("SELECT locked_until FROM auth.users"))
+
+    run("user", "lock", user, "--until", "2999-12-31T23:59")
+    assert "2999-12-31 23:59:00" == str(query("SELECT locked_until FROM auth.users"))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--for", "2 hours"], "expected a span such as 30m"),
+        (["--for", "0h"], "expected a span such as 30m"),
+        (["--until", "2001-01-01"], "is not in the future"),
+        (["--until", "2999-01-01", "--for", "2h"], "not both"),
+        (["--until", "tomorrow"], "does not match the format"),
+    ],
+)
+def test_a_lock_that_makes_no_sense_locks_nobody(
+    options: list[str], complaint: str, run: Run, query: Query, user: str
+) -> None:
+    result = run("user", "lock", user, *options)
+
+    assert result.exit_code
+    assert complaint in result.stderr
+    assert not query("SELECT locked FROM auth.users")
+
+
+def test_who_is_unlocked_may_try_again_at_once(run: Run, query: Query, user: str) -> None:
+    run("user", "lock", user)
+    query("UPDATE auth.users SET failed_login_attempts = 9")
+
+    result = run("user", "unlock", user)
+
+    assert (0, "unlocked\n") == (result.exit_code, result.stdout)
+    assert query("SELECT NOT locked AND locked_until IS NULL AND failed_login_attempts = 0 FROM auth.users")
+
+
+def test_an_operator_sees_what_there_is_to_a_user(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+    run("user", "lock", user, "--until", "2999-12-31")
+    run("session", "issue", user)
+    query("UPDATE auth.users SET email = 'alice@example.org', failed_login_attempts = 3, password_hash = 'hash'")
+    query(
+        "INSERT INTO auth.login_history (user_id, phone, success, created_at)"
+        " SELECT id, phone, TRUE, '2026-01-02' FROM auth.users"
+    )
+
+    plain, shown = run("user", "show", PHONE), run("user", "show", user, "--json")
+
+    row = json.loads(shown.stdout)
+    assert row.pop("created_at")
+    assert {
+        "user": user,
+        "name": "Alice",
+        "phone": "+4915123456789",
+        "email": "alice@example.org",
+        "email_verified": False,
+        "verified": True,
+        "locked": True,
+        "locked_until": "2999-12-31T00:00:00Z",
+        "failed_logins": 3,
+        "second_factor": False,
+        "deleted_at": None,
+        "sessions": 1,
+        "last_login_at": "2026-01-02T00:00:00Z",
+    } == row
+    assert "locked         yes\nlocked until   2999-12-31 00:00 UTC\nfailed logins  3\n" in plain.stdout
+
+
+def test_a_user_is_deleted_when_it_was_confirmed(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+
+    doubted = run("user", "delete", PHONE, "--content", "erase", input="n\n")
+    assert (1, None) == (doubted.exit_code, query("SELECT deleted_at FROM auth.users"))
+    done = run("user", "delete", PHONE, "--content", "erase", "--yes", "--by", "ann")
+
+    assert (0, "deleted\n") == (done.exit_code, done.stdout)
+    assert query("SELECT deleted_at IS NOT NULL FROM auth.users")
+    assert 0 == query("SELECT count(*) FROM auth.sessions")
+    line = json.loads(done.stderr)
+    assert ("user_deleted", user, "ann", "erase", 1) == tuple(
+        line[each] for each in ("event", "user", "by", "messages", "sessions")
+    )
+
+
+def test_what_becomes_of_messages_has_to_be_said(run: Run, query: Query, user: str) -> None:
+    result = run("user", "delete", user, "--yes")
+
+    assert result.exit_code
+    assert "--content" in result.stderr
+    assert query("SELECT deleted_at IS NULL FROM auth.users")
+
+
+@pytest.mark.parametrize("command", ["show", "lock", "unlock", "delete --content keep --yes"])
+@pytest.mark.parametrize("who", [str(uuid.UUID(int=7)), "+4915100000000"])
+def test_who_is_not_there_is_not_shown_and_not_locked(run: Run, command: str, who: str) -> None:
+    result = run("user", *command.split(), who)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert f"echo-ws: {who}: no such user; `echo-ws user add` adds one\n" == result.stderr
+
+
+def test_what_an_operator_does_is_logged_with_who_and_whom_and_no_secret(run: Run, query: Query, user: str) -> None:
+    issued = run("session", "issue", user, "--by", "ann")
+    session = str(query("SELECT id FROM auth.sessions"))
+    results = [
+        issued,
+        run("session", "list", user, "--by", "ann"),
+        run("session", "revoke", session, "--by", "ann"),
+        run("user", "show", user, "--by", "ann"),
+        run("user", "lock", PHONE, "--for", "1d", "--by", "ann"),
+        run("user", "unlock", PHONE, "--by", "ann"),
+    ]
+
+    lines = [json.loads(line) for one in results for line in one.stderr.splitlines() if line.startswith("{")]
+    assert [
+        ("session_issued", session),
+        ("sessions_listed", None),
+        ("session_revoked", session),
+        ("user_shown", None),
+        ("user_locked", None),
+        ("user_unlocked", None),
+    ] == [(line["event"], line.get("session")) for line in lines]
+    assert {(user, "ann", pwd.getpwuid(os.getuid()).pw_name)} == {
+        (line["user"], line["by"], line["account"]) for line in lines
+    }
+    written = "".join(one.stderr for one in results)
+    assert not [secret for secret in (issued.stdout.strip(), "4915123456789", "Alice") if secret in written]
+
+
+def test_without_a_name_the_account_is_who_did_it(run: Run, user: str) -> None:
+    line = json.loads(run("user", "unlock", user).stderr)
+
+    assert line["by"] == line["account"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_demo_users_are_json_lines_that_open_sessions(run: Run, query: Query) -> None:

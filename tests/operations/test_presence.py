@@ -175,7 +175,7 @@ async def test_by_post_one_looks_once_and_has_no_presence(
     said = await post(worker, token, "presence.set", status="busy")
 
     assert ["online"] == [presence["status"] for presence in seen.json["ok"]["presences"]]
-    assert (403, "forbidden") == (said.status, said.json["error"]["code"])
+    assert (400, "bad_field") == (said.status, said.json["error"]["code"])
 
 
 # Workers that are killed

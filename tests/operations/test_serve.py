@@ -11,11 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
+
+from echo_ws.settings import JwtKey
+from echo_ws.tokens import AccessTokens
 
 ECHO_WS = (sys.executable, "-m", "echo_ws.cli")
 NOWHERE = {"ECHO_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/echo", "ECHO_REDIS_URL": "memory:"}
@@ -25,10 +30,11 @@ DEADLINE_S = 60
 class Server:
     """A running `echo-ws serve`."""
 
-    def __init__(self, **environ: str) -> None:
+    def __init__(self, stdin: int = subprocess.DEVNULL, /, **environ: str) -> None:
         self.process = subprocess.Popen(
             [*ECHO_WS, "serve", "--port", "0"],
             env=_environ(**{"ECHO_DRAIN_S": "0.2"} | environ),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -43,6 +49,18 @@ class Server:
         answer = connection.getresponse()
         with contextlib.closing(connection):
             return answer.status, answer.read()
+
+    def may(self, token: str) -> bool:
+        """Tell whether a token opens the door."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        connection.request("POST", "/v1/conversation.list", "{}", {"Authorization": f"Bearer {token}"})
+        with contextlib.closing(connection):
+            return connection.getresponse().status == 200
+
+    def logged(self, event: str) -> str:
+        """Return the next line of the log that tells of an event."""
+        assert self.process.stderr
+        return next(line for line in self.process.stderr if f'"event":"{event}"' in line)
 
     def is_well(self) -> bool:
         try:
@@ -241,3 +259,116 @@ def test_a_stop_that_takes_a_while_says_why(database: str, redis_url: str, runni
         code, errors = server.stop()
 
     assert (code, errors) == (0, "stopping: clients are told to come back later; Ctrl-C stops at once\n")
+
+
+# Keys for access tokens
+
+
+class Keys:
+    """A TOML file with keys, and tokens of one session that are signed by them."""
+
+    def __init__(self, file: Path, session: str, user: str) -> None:
+        self.file = file
+        self._names = UUID(session), UUID(user)
+
+    def are(self, *ids: str) -> None:
+        self.file.write_text("".join(f'[jwt_keys.{id_}]\nalg = "HS256"\nkey = "{id_ * 32}"\n' for id_ in ids))
+
+    def token(self, id_: str, key: str = "") -> str:
+        keys = {id_: JwtKey(alg="HS256", key=(key or id_) * 32)}
+        return AccessTokens(keys, "echo_ws").sign(*self._names, datetime.now(UTC))
+
+
+@pytest.fixture
+def keys(database: str, redis_url: str, tmp_path: Path) -> Keys:
+    here = {"ECHO_DATABASE_URL": database, "ECHO_REDIS_URL": redis_url}
+    user = command("user", "add", "--phone", "+4915123456789", "--name", "Alice", **here).stdout.strip()
+    command("session", "issue", user, **here)
+    session = command("session", "list", user, **here).stdout.split()[0]
+    return Keys(tmp_path / "echo.toml", session, user)
+
+
+@pytest.fixture
+def keyed(keys: Keys, database: str, redis_url: str, running: list[Server]) -> Server:
+    """Return a server with the key `a`."""
+    keys.are("a")
+    server = Server(ECHO_CONFIG=str(keys.file), ECHO_DATABASE_URL=database, ECHO_REDIS_URL=redis_url)
+    running.append(server)
+    return server
+
+
+def until(server: Server, token: str, *, good: bool) -> bool:
+    """Wait until a token is taken, or no longer."""
+    deadline = time.monotonic() + DEADLINE_S
+    while server.may(token) != good:
+        assert time.monotonic() < deadline
+    return True
+
+
+def test_a_key_is_rotated_while_the_server_runs(keys: Keys, keyed: Server) -> None:
+    a, b, forged = keys.token("a"), keys.token("b"), keys.token("b", key="c")
+    assert (True, False) == (keyed.may(a), keyed.may(b))
+
+    keys.are("b", "a")
+    keyed.process.send_signal(signal.SIGHUP)
+    assert until(keyed, b, good=True)
+    assert (True, False) == (keyed.may(a), keyed.may(forged))
+
+    keys.are("b")
+    keyed.process.send_signal(signal.SIGHUP)
+    assert until(keyed, a, good=False)
+    assert (True, False) == (keyed.may(b), keyed.may(forged))
+    assert '"keys":["b","a"]' in keyed.logged("keys_reloaded")
+    assert '"keys":["b"]' in keyed.logged("keys_reloaded")
+    assert 0 == keyed.stop()[0]
+
+
+def test_a_worker_that_is_replaced_has_the_new_keys(keys: Keys, keyed: Server) -> None:
+    keys.are("b")
+    keyed.process.send_signal(signal.SIGHUP)
+    keyed.logged("keys_reloaded")
+
+    (worker,) = keyed.family()["worker"]
+    worker.kill()
+    keyed.logged("worker_restarted")
+
+    assert (False, True) == (keyed.may(keys.token("a")), keyed.may(keys.token("b")))
+    assert 0 == keyed.stop()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[jwt_keys.b", "not valid TOML"),
+        ('[jwt_keys.b]\nalg = "HS256"\nkey = "short secret"', "jwt_keys: expected a table such as"),
+        ('[jwt_keys.b]\nalg = "EdDSA"\nkey = "no PEM and yet of more than 32 bytes"', "key b: expected an Ed25519 key"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_broken_file_leaves_the_keys_that_there_are(
+    text: str | None, complaint: str, keys: Keys, keyed: Server
+) -> None:
+    if text is None:
+        keys.file.unlink()
+    else:
+        keys.file.write_text(text)
+
+    keyed.process.send_signal(signal.SIGHUP)
+
+    line = keyed.logged("keys_not_reloaded")
+    assert complaint in line
+    assert "short secret" not in line
+    assert keyed.may(keys.token("a"))
+    assert 0 == keyed.stop()[0]
+
+
+def test_a_server_stops_with_its_terminal(database: str, redis_url: str, running: list[Server]) -> None:
+    """SIGHUP means this too."""
+    screen, terminal = os.openpty()
+    server = Server(terminal, ECHO_DATABASE_URL=database, ECHO_REDIS_URL=redis_url)
+    running.append(server)
+    os.close(terminal)
+
+    os.close(screen)
+
+    assert 0 == server.stop(signal.SIGHUP)[0]

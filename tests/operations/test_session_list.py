@@ -3,6 +3,7 @@
 import asyncio
 from uuid import UUID
 
+import pytest
 from redis.asyncio import Redis
 
 from echo_ws import tokens
@@ -10,6 +11,7 @@ from echo_ws.client import Client
 from echo_ws_db import sessions
 from echo_ws_protocol.commands import SessionList
 from echo_ws_protocol.events import Session
+from echo_ws_protocol.replies import Place
 from tests.support.doors import line, post
 from tests.support.other_service import Sql
 from tests.support.waiting import heard, until
@@ -73,6 +75,45 @@ async def test_of_more_than_a_hundred_those_used_last_are_listed(people: World, 
 
     assert [alice.session, *map(str, range(1, 100))] == [listed[0].session, *(each.device for each in listed[1:])]
     assert 300 == len(listed[1].user_agent or "")
+
+
+async def test_the_place_is_what_the_device_said(people: World, alice: Client, db: Sql) -> None:
+    place = '{"city": "Zürich", "country": "CH", "timezone": "Europe/Zurich"}'
+    await db.execute("UPDATE auth.sessions SET location = $2 WHERE user_id = $1", alice.user, place)
+
+    (session,) = (await alice.call(SessionList())).sessions
+
+    assert Place("Zürich", "CH", "Europe/Zurich") == session.location
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "null",
+        "7",
+        "[]",
+        '{"city": 7}',
+        '{"country": "Germany"}',
+        '{"city": ""}',
+        f'{{"city": "x", "more": "{"x" * 2000}"}}',
+    ],
+)
+async def test_a_place_that_no_client_could_read_is_left_out(written: str, alice: Client, db: Sql) -> None:
+    await db.execute("UPDATE auth.sessions SET location = $2 WHERE user_id = $1", alice.user, written)
+
+    (session,) = (await alice.call(SessionList())).sessions
+
+    assert session.location is None
+
+
+async def test_of_a_place_with_more_the_known_part_is_told(alice: Client, db: Sql) -> None:
+    await db.execute(
+        """UPDATE auth.sessions SET location = '{"city": "Bern", "lat": 46.9}' WHERE user_id = $1""", alice.user
+    )
+
+    (session,) = (await alice.call(SessionList())).sessions
+
+    assert Place("Bern") == session.location
 
 
 # A new device

@@ -1,6 +1,9 @@
 """Who may connect, what is noted of it, and how a session ends on every worker."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -81,6 +84,7 @@ async def test_nothing_is_kept_of_a_token_that_was_refused(worker: Worker) -> No
         "UPDATE auth.users SET locked = TRUE WHERE id = $1",
         "UPDATE auth.users SET locked = TRUE, locked_until = CURRENT_TIMESTAMP + INTERVAL '1 minute' WHERE id = $1",
         "UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1",
+        "UPDATE auth.users SET verified = FALSE WHERE id = $1",
         "UPDATE auth.sessions SET expires_at = CURRENT_TIMESTAMP WHERE user_id = $1",
         "DELETE FROM auth.sessions WHERE user_id = $1",
         "DELETE FROM auth.users WHERE id = $1",
@@ -231,6 +235,22 @@ async def test_revoking_closes_every_live_socket_on_every_worker_at_once(people:
     await kept.call(ConversationList())
 
 
+async def test_a_user_that_an_operator_locks_is_out_on_every_worker_at_once(people: World, worker: Worker) -> None:
+    other = await people.worker()
+    user = await people.user("Alice")
+    here, there = await people.device(user, worker), await people.device(user, other)
+
+    command = [sys.executable, "-m", "echo_ws.cli", "user", "lock", str(user), "--for", "1h"]
+    environ = {"ECHO_DATABASE_URL": people.database_url, "ECHO_REDIS_URL": people.redis_url}
+    program = await asyncio.create_subprocess_exec(*command, env=os.environ | environ, stdout=PIPE, stderr=PIPE)
+    await program.communicate()
+
+    async with asyncio.timeout(1):
+        assert [4500, 4500] == [await closed(here), await closed(there)]
+    async with line(worker, await people.token(user)) as alice:
+        assert 4500 == await alice.close_code()
+
+
 async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) -> None:
     async with asyncio.timeout(5):
         attentive = await people.worker(revalidate_s=0.05, redis_url="memory:")
@@ -244,7 +264,11 @@ async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) ->
 
 @pytest.mark.parametrize(
     "ending",
-    ["UPDATE auth.users SET locked = TRUE WHERE id = $1", "UPDATE auth.users SET deleted_at = now() WHERE id = $1"],
+    [
+        "UPDATE auth.users SET locked = TRUE WHERE id = $1",
+        "UPDATE auth.users SET deleted_at = now() WHERE id = $1",
+        "UPDATE auth.users SET verified = FALSE WHERE id = $1",
+    ],
 )
 async def test_locking_or_deleting_a_user_ends_what_is_open(ending: str, people: World, db: Sql) -> None:
     attentive = await people.worker(revalidate_s=0.05)

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from echo_ws import config, supervisor
-from echo_ws.config import ConfigError, Settings
+from echo_ws.config import ConfigError, JwtKey, Settings
 from echo_ws.port import reserve
 from echo_ws.supervisor import Supervisor, WorkerFailed
 
@@ -118,6 +118,16 @@ async def test_stopping_drains_every_worker(settings: Settings, events: Events) 
 
     assert {await events.next(), await events.next()} == {("drained", pid) for pid in pids}
     assert not any(is_alive(pid) for pid in pids)
+
+
+async def test_new_keys_reach_every_worker(settings: Settings, events: Events) -> None:
+    async with running(settings, workers=2) as one:
+        pids = set(one.pids)
+        assert {await events.next(), await events.next()} == {("started", pid) for pid in pids}
+
+        one.rekey({"2026-b": JwtKey(alg="HS256", key="b" * 32), "2026-a": JwtKey(alg="HS256", key="a" * 32)})
+
+        assert {await events.next(), await events.next()} == {("keys:2026-b,2026-a", pid) for pid in pids}
 
 
 async def test_a_second_stop_does_not_wait(settings: Settings, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:

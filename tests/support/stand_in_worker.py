@@ -7,9 +7,10 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Mapping
 
 from echo_ws import worker
-from echo_ws.config import Settings
+from echo_ws.config import JwtKey, Settings
 from echo_ws.metrics import Metrics
 from echo_ws_db.pool import Unavailable
 
@@ -30,6 +31,9 @@ class StandIn:
         calls = next(line for line in self._metrics.render().decode().splitlines() if "calls" in line)
         writer.write(f"{os.getpid()} {calls.split()[-1]}".encode())
         writer.close()
+
+    def rekey(self, keys: Mapping[str, JwtKey]) -> None:
+        self.tell(f"keys:{','.join(keys)}")
 
     async def drain(self) -> None:
         if self.mode == "hang":

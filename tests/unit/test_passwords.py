@@ -1,4 +1,7 @@
 import asyncio
+import os
+import sys
+import threading
 
 import pytest
 
@@ -43,6 +46,33 @@ def test_the_shortest_and_the_longest_password_can_be_set(password: str) -> None
     passwords.check(password)
 
 
+@pytest.mark.parametrize("password", ["password", "12345678", "Password1", " iloveyou ", "QWERTYUIOP"])
+def test_what_many_people_have_cannot_be_set(password: str) -> None:
+    with pytest.raises(BadPassword, match="many people have this password"):
+        passwords.check(password)
+
+
+@pytest.mark.parametrize(
+    "password", ["+4915123456789", "0049 151 23456789", "0151/2345-6789", "(0151) 23456789", "5123456789"]
+)
+def test_the_phone_number_cannot_be_the_password(password: str) -> None:
+    with pytest.raises(BadPassword, match="phone number"):
+        passwords.check(password, "+4915123456789")
+
+
+@pytest.mark.parametrize("password", ["01512345678", "4915123456789x", "000000000000000", "password horse"])
+def test_what_only_looks_like_the_number_or_the_list_can_be_set(password: str) -> None:
+    passwords.check(password, "+4915123456789")
+
+
+def test_the_list_holds_the_three_thousand_most_common_that_fit() -> None:
+    fitting = [each for each in passwords.common_passwords() if passwords.SHORTEST <= len(each) <= passwords.LONGEST]
+
+    assert len(fitting) == len(passwords.common_passwords())
+    assert len(fitting) >= 3000
+    assert not any(word in "".join(fitting) for word in ("copyright", "---"))
+
+
 async def test_the_event_loop_turns_while_a_password_is_verified(password_hash: str) -> None:
     thread = PasswordThread()
     verdict = asyncio.ensure_future(thread.verify(password_hash, RIGHT))
@@ -54,6 +84,16 @@ async def test_the_event_loop_turns_while_a_password_is_verified(password_hash: 
 
     assert verdict.result()
     assert turns > 10
+    thread.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all threads have one priority")
+async def test_passwords_give_way_to_the_event_loop() -> None:
+    thread = PasswordThread()
+
+    theirs = thread._executor.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+
+    assert theirs == os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + passwords.NICE
     thread.close()
 
 
