@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -98,9 +98,15 @@ class Context:
         """Tell everybody in the conversation of a change that is committed. Never waits."""
         self.services.feed.publish(told)
 
-    def mention(self, event: Receipt | Typing) -> None:
-        """Tell the others in the conversation something momentary. Never waits."""
-        self.services.feed.mention(event)
+    def mention(
+        self, event: Receipt | Typing, apart: Iterable[UUID] = (), *, instead: Receipt | Typing | None = None
+    ) -> None:
+        """Tell the others in the conversation something momentary, and those ``apart`` something else. Never waits."""
+        self.services.feed.mention(event, apart, instead=instead)
+
+    def tell(self, event: Receipt) -> None:
+        """Tell the user's connections something momentary. Never waits."""
+        self.services.feed.tell(self.user, event)
 
     def poke(self, user: UUID) -> None:
         """Let the user's connections look for what changed for them. Never waits."""

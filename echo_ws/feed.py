@@ -138,11 +138,13 @@ class Feed:
         """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
         self._publish(Channel("c", told.event.conversation), change_of(told))
 
-    def mention(self, event: Receipt | Typing) -> None:
-        """Tell the others in the conversation something momentary."""
-        self._publish(Channel("c", event.conversation), mention_of(event))
+    def mention(
+        self, event: Receipt | Typing, apart: Iterable[UUID] = (), *, instead: Receipt | Typing | None = None
+    ) -> None:
+        """Tell a conversation something momentary, and those ``apart`` something else, or nothing."""
+        self._publish(Channel("c", event.conversation), mention_of(event, apart, instead))
 
-    def tell(self, user: UUID, event: Session) -> None:
+    def tell(self, user: UUID, event: Session | Receipt) -> None:
         """Tell a user's connections something momentary."""
         self._publish(Channel("u", user), mention_of(event))
 

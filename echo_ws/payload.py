@@ -5,6 +5,7 @@ client as something else than its head says.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -138,9 +139,13 @@ def own_change_of(event: OwnChange) -> Change:
     return Change(event.rev, Kind.OWN, Frame.of(event))
 
 
-def mention_of(event: Receipt | Typing | Session) -> Change:
+def mention_of(
+    event: Receipt | Typing | Session, apart: Iterable[UUID] = (), instead: Receipt | Typing | None = None
+) -> Change:
     actor = None if isinstance(event, Session) else event.user
-    return Change(0, _KINDS[type(event)], Frame.of(event), actor)
+    users = frozenset(apart)
+    kept = Apart(users, Frame.of(instead) if instead else None) if users else None
+    return Change(0, _KINDS[type(event)], Frame.of(event), actor, kept)
 
 
 def event_of(change: Change, kind: type[E]) -> E:

@@ -109,6 +109,7 @@ Role: TypeAlias = Literal["admin", "member", "reader"]
 MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
+DeliveryStatus: TypeAlias = Literal["sent", "delivered", "read"]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 SessionScope: TypeAlias = Literal["others", "all"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]

@@ -21,7 +21,17 @@ from tests.support.world import Worker, World
 
 EXAMPLES = load()
 MADE_ANEW = {
-    *("created_at", "last_message_at", "expires_at", "expires_ms", "after_ms", "heartbeat_ms", "max_frame_bytes"),
+    *(
+        "created_at",
+        "delivered_at",
+        "read_at",
+        "last_message_at",
+        "expires_at",
+        "expires_ms",
+        "after_ms",
+        "heartbeat_ms",
+        "max_frame_bytes",
+    ),
     *("time", "rev", "last_rev", "session", "epoch", "server", "next", "last_activity_at", "device", "user_agent"),
     *("token", "refresh_token", "access_token", "access_expires_at", "retry_after_ms"),
 }

@@ -83,8 +83,8 @@ async def test_an_ack_is_cumulative_and_a_lower_one_changes_nothing(people: Worl
     first = await ack(people, pair, 4)
     lower = await ack(people, pair, 2)
 
-    assert (4, True) == (first.delivered_seq, first.changed)
-    assert (4, False) == (lower.delivered_seq, lower.changed)
+    assert (4, "all") == (first.delivered_seq, first.told)
+    assert (4, None) == (lower.delivered_seq, lower.told)
     assert ["delivered"] * 4 + ["sent"] == await statuses(db, pair)
 
 

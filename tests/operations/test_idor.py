@@ -50,7 +50,7 @@ ALLOWED = {
 """One who left may read what was there until then, and put it away."""
 
 WITHOUT_IDS = {
-    *("session.start", "session.refresh", "session.list", "conversation.list"),
+    *("session.start", "session.refresh", "session.list", "conversation.list", "conversation.unread"),
     *("account.protect", "token.refresh", "password.change"),
 }
 OWN_IDS = {
