@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -99,10 +99,10 @@ class Context:
         self.services.feed.publish(told)
 
     def mention(
-        self, event: Receipt | Typing, apart: Iterable[UUID] = (), *, instead: Receipt | Typing | None = None
+        self, event: Receipt | Typing, kept_from: Collection[UUID] = (), *, instead: Receipt | Typing | None = None
     ) -> None:
-        """Tell the others in the conversation something momentary, and those ``apart`` something else. Never waits."""
-        self.services.feed.mention(event, apart, instead=instead)
+        """Tell the others in the conversation something momentary, but some something else or nothing. Never waits."""
+        self.services.feed.mention(event, kept_from, instead=instead)
 
     def tell(self, event: Receipt) -> None:
         """Tell the user's connections something momentary. Never waits."""

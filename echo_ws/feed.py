@@ -7,7 +7,7 @@ stream misses (a hole, a fresh subscription, the sweep), and never makes a publi
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from uuid import UUID
 
 from echo_ws_db import changes
@@ -139,10 +139,10 @@ class Feed:
         self._publish(Channel("c", told.event.conversation), change_of(told))
 
     def mention(
-        self, event: Receipt | Typing, apart: Iterable[UUID] = (), *, instead: Receipt | Typing | None = None
+        self, event: Receipt | Typing, kept_from: Collection[UUID] = (), *, instead: Receipt | Typing | None = None
     ) -> None:
-        """Tell a conversation something momentary, and those ``apart`` something else, or nothing."""
-        self._publish(Channel("c", event.conversation), mention_of(event, apart, instead))
+        """Tell the others in the conversation something momentary, but some something else or nothing."""
+        self._publish(Channel("c", event.conversation), mention_of(event, kept_from, instead))
 
     def tell(self, user: UUID, event: Session | Receipt) -> None:
         """Tell a user's connections something momentary."""

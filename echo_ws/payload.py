@@ -5,7 +5,7 @@ client as something else than its head says.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TypeVar
 from uuid import UUID
 
@@ -140,12 +140,11 @@ def own_change_of(event: OwnChange) -> Change:
 
 
 def mention_of(
-    event: Receipt | Typing | Session, apart: Iterable[UUID] = (), instead: Receipt | Typing | None = None
+    event: Receipt | Typing | Session, kept_from: Collection[UUID] = (), instead: Receipt | Typing | None = None
 ) -> Change:
     actor = None if isinstance(event, Session) else event.user
-    users = frozenset(apart)
-    kept = Apart(users, Frame.of(instead) if instead else None) if users else None
-    return Change(0, _KINDS[type(event)], Frame.of(event), actor, kept)
+    apart = Apart(frozenset(kept_from), Frame.of(instead) if instead else None) if kept_from else None
+    return Change(0, _KINDS[type(event)], Frame.of(event), actor, apart)
 
 
 def event_of(change: Change, kind: type[E]) -> E:

@@ -89,9 +89,10 @@ async def test_everybody_sees_who_got_it_and_who_read_it_and_when(
     assert (2, 2, 1, None) == (pages[0].recipients, pages[0].delivered, pages[0].read, pages[0].next)
     by_user = {receipt.user: receipt for receipt in pages[0].receipts}
     assert {bob.user: "read", carol.user: "delivered"} == {user: each.status for user, each in by_user.items()}
-    assert by_user[bob.user].delivered_at
-    assert by_user[bob.user].read_at
-    assert by_user[bob.user].delivered_at < by_user[bob.user].read_at
+    first, then = by_user[bob.user].delivered_at, by_user[bob.user].read_at
+    assert first
+    assert then
+    assert first < then
     assert by_user[carol.user].delivered_at
     assert by_user[carol.user].read_at is None
 
