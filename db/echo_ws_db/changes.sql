@@ -125,7 +125,7 @@ LEFT JOIN (
     FROM messages.members me
     JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL AND c.type <> 'channel'
     JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL AND m.user_id <> $1
-    CROSS JOIN LATERAL (SELECT users.shows_receipts(m.user_id, $1) AS shown) s
+    CROSS JOIN LATERAL users.shows_receipts(m.user_id, $1) s(shown)
     WHERE me.user_id = $1 AND me.left_seq IS NULL
       AND coalesce(m.told_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds'
       AND (s.shown OR coalesce(m.told_delivered_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds')

@@ -99,10 +99,11 @@ WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
 SELECT m.user_id, m.role,
        CASE WHEN m.user_id = $2 THEN m.delivered_seq ELSE coalesce(m.told_delivered_seq, m.delivered_seq) END AS delivered_seq,
        CASE WHEN m.user_id = $2 THEN m.read_seq
-            WHEN users.shows_receipts(m.user_id, $2) THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
+            WHEN s.shown THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
        p.display_name, m.silenced
 FROM messages.members m
 LEFT JOIN users.profiles p ON p.user_id = m.user_id
+CROSS JOIN LATERAL users.shows_receipts(m.user_id, $2) s(shown)
 WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
 ORDER BY p.display_name, m.user_id
 

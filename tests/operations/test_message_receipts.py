@@ -145,6 +145,26 @@ async def test_of_a_channel_only_numbers_are_told(
         assert (2, 2, 1, []) == (page.recipients, page.delivered, page.read, page.receipts)
 
 
+async def test_in_a_channel_too_who_shows_no_receipts_is_shown_none(
+    people: World, alice: Client, bob: Client, carol: Client, db: Sql
+) -> None:
+    channel = await people.conversation("channel", alice)
+    for reader in (bob, carol):
+        await other_service.add_reader(db, channel, reader.user)
+    message = await say(alice, channel)
+    for reader in (bob, carol):
+        await reader.call(MessageRead(conversation=channel, seq=1))
+
+    await keep_to_oneself(db, carol)
+
+    asked = [
+        await person.call(MessageReceipts(conversation=channel, message=message)) for person in (alice, bob, carol)
+    ]
+    assert [(2, 1)] * 3 == [(page.delivered, page.read) for page in asked]
+    await keep_to_oneself(db, alice)
+    assert 0 == (await alice.call(MessageReceipts(conversation=channel, message=message))).read
+
+
 async def test_of_what_one_cannot_read_now_nothing_is_told(
     group: UUID, people: World, worker: Worker, alice: Client, bob: Client, carol: Client, db: Sql
 ) -> None:
