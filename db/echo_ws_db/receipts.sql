@@ -166,15 +166,19 @@ $$;
 -- function: messages.mark_unread
 CREATE OR REPLACE FUNCTION messages.mark_unread(conversation UUID, marker UUID, is_on BOOLEAN, OUT outcome TEXT)
 LANGUAGE plpgsql AS $$
+DECLARE
+    was_on BOOLEAN;
 BEGIN
     PERFORM FROM users.heads h WHERE h.user_id = marker FOR NO KEY UPDATE;
-    UPDATE messages.members m
-    SET marked_unread = is_on,
-        user_rev = CASE WHEN m.marked_unread = is_on THEN m.user_rev ELSE users.take_rev(marker) END
-    FROM messages.conversations c
+    SELECT m.marked_unread INTO was_on
+    FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
     WHERE m.conversation_id = conversation AND m.user_id = marker AND m.left_seq IS NULL
-      AND c.id = m.conversation_id AND c.deleted_at IS NULL;
+    FOR NO KEY UPDATE OF m;
     outcome = CASE WHEN FOUND THEN 'ok' ELSE 'not_found' END;
+    IF was_on <> is_on THEN
+        UPDATE messages.members m SET marked_unread = is_on, user_rev = users.take_rev(marker)
+        WHERE m.conversation_id = conversation AND m.user_id = marker AND m.left_seq IS NULL;
+    END IF;
 END
 $$;
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from echo_ws_db import messages, receipts
+from echo_ws_db import contacts, messages, receipts
 from echo_ws_db.messages import NewMessage
 from echo_ws_db.receipts import ReceiptRow
 from echo_ws_db.rows import Refused
@@ -149,6 +149,36 @@ async def test_watermarks_and_rows_agree_after_any_order_of_acks(people: World, 
         ]
         assert all(ORDER.index(new) >= ORDER.index(old) for old, new in zip(before, after, strict=True))
         before = after
+
+
+async def test_what_piled_up_behind_a_block_is_told_in_steps_after_it(people: World, pair: Pair, db: Sql) -> None:
+    for _ in range(5):
+        await write(people, pair, 450)
+    await contacts.block(people.store, pair.bob, pair.alice, is_on=True, reason=None)
+    during = [await ack(people, pair, 2250, is_read=True) for _ in range(4)]
+    kept = await statuses(db, pair)
+
+    await contacts.block(people.store, pair.bob, pair.alice, is_on=False, reason=None)
+    after = [await ack(people, pair, 0) for _ in range(4)]
+
+    assert [(1000, "own"), (2000, "own"), (2250, "own"), (2250, None)] == [(row.read_seq, row.told) for row in during]
+    assert [True, True, False, False] == [row.more for row in during]
+    assert {"sent": 2250} == Counter(kept)
+    assert [(True, None), (True, None), (False, "all"), (False, None)] == [(row.more, row.told) for row in after]
+    assert {"read": 2250} == Counter(await statuses(db, pair))
+
+
+async def test_in_a_large_group_only_the_own_devices_are_told(people: World, pair: Pair, db: Sql) -> None:
+    group = Pair(await people.room("group", pair.alice, pair.bob), pair.alice, pair.bob)
+    await write(people, group, 2)
+    told = []
+
+    for members in (1000, 1001):
+        await db.execute("UPDATE messages.heads SET member_count = $2 WHERE conversation_id = $1", group.id, members)
+        told.append((await ack(people, group, members - 999)).told)
+
+    assert ["all", "own"] == told
+    assert ["delivered", "delivered"] == await statuses(db, group)
 
 
 async def test_an_ack_and_sends_at_the_same_time_lose_nothing(people: World, pair: Pair, db: Sql) -> None:
