@@ -15,6 +15,7 @@ from echo_ws_db.rows import Refused
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.waiting import until
 from tests.support.world import World
 
 ORDER = ("sent", "delivered", "read")
@@ -224,6 +225,28 @@ async def test_a_receipt_does_not_wait_for_the_head(people: World, pair: Pair, d
         marks = await asyncio.wait_for(ack(people, pair, 1), 1)
 
     assert 1 == marks.delivered_seq
+
+
+async def test_reading_what_is_marked_takes_its_locks_in_the_order_of_a_change_of_members(
+    people: World, pair: Pair, db: Sql
+) -> None:
+    await write(people, pair, 1)
+    await receipts.mark_unread(people.store, pair.id, pair.bob, is_on=True)
+
+    async def is_in_the_way() -> bool:
+        sql = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        )
+        found: bool = await db.fetchval(sql)
+        return found
+
+    async with db.transaction():
+        await db.execute("SELECT FROM users.heads WHERE user_id = $1 FOR NO KEY UPDATE", pair.bob)
+        reading = asyncio.create_task(ack(people, pair, 1, is_read=True))
+        await until(is_in_the_way)
+        await db.execute("SELECT FROM messages.members WHERE conversation_id = $1 FOR NO KEY UPDATE", pair.id)
+
+    assert (1, True) == ((await reading).read_seq, (await reading).unmarked)
 
 
 async def test_only_members_of_what_exists_acknowledge(people: World, pair: Pair, db: Sql) -> None:
