@@ -105,9 +105,15 @@ class Context:
         """Tell everybody in the conversation of a change that is committed. Never waits."""
         self.services.feed.publish(told)
 
-    def mention(self, event: Receipt | Typing, kept_from: Collection[UUID] = ()) -> None:
-        """Tell the others in the conversation something momentary, but for some. Never waits."""
-        self.services.feed.mention(event, kept_from)
+    def mention(
+        self, event: Receipt | Typing, kept_from: Collection[UUID] = (), *, instead: Receipt | Typing | None = None
+    ) -> None:
+        """Tell the others in the conversation something momentary, but some something else or nothing. Never waits."""
+        self.services.feed.mention(event, kept_from, instead=instead)
+
+    def tell(self, event: Receipt) -> None:
+        """Tell the user's connections something momentary. Never waits."""
+        self.services.feed.tell(self.user, event)
 
     def poke(self, user: UUID) -> None:
         """Let the user's connections look for what changed for them. Never waits."""

@@ -142,11 +142,13 @@ class Feed:
         """Tell everybody in the conversation of a committed change: here at once, elsewhere by the broker."""
         self._publish(Channel("c", told.event.conversation), change_of(told))
 
-    def mention(self, event: Receipt | Typing, kept_from: Collection[UUID] = ()) -> None:
-        """Tell the others in the conversation something momentary, but for some."""
-        self._publish(Channel("c", event.conversation), mention_of(event, kept_from))
+    def mention(
+        self, event: Receipt | Typing, kept_from: Collection[UUID] = (), *, instead: Receipt | Typing | None = None
+    ) -> None:
+        """Tell the others in the conversation something momentary, but some something else or nothing."""
+        self._publish(Channel("c", event.conversation), mention_of(event, kept_from, instead))
 
-    def tell(self, user: UUID, event: Session) -> None:
+    def tell(self, user: UUID, event: Session | Receipt) -> None:
         """Tell a user's connections something momentary."""
         self._publish(Channel("u", user), mention_of(event))
 

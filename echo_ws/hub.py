@@ -60,7 +60,7 @@ class Kind(IntEnum):
     MOMENTARY = 5
     """Typing, a new device: no rev, may be lost."""
     STATE = 6
-    """A receipt: no rev, and only the last one of each actor counts."""
+    """A receipt: no rev, only the last one of each actor counts, and the actor's own devices are told as well."""
 
 
 class Apart(NamedTuple):
@@ -77,7 +77,7 @@ class Change(NamedTuple):
     kind: Kind
     frame: Frame
     actor: UUID | None = None
-    """Who is not told, of a change without rev."""
+    """Who did it, of a change without rev: not told of what is momentary."""
     apart: Apart | None = None
 
     def frame_for(self, user: UUID) -> Frame | None:
@@ -117,11 +117,12 @@ class Topic:
         return heard
 
     def mention(self, change: Change) -> int:
-        """Write a momentary change to everybody but its actor; return to how many."""
+        """Write a change without rev to everybody whom it is for; return to how many."""
         key = (self.channel, change.actor) if change.kind is Kind.STATE else None
+        skipped = change.actor if key is None else None
         heard = 0
         for listener in self.listeners:
-            if listener.user != change.actor and (frame := change.frame_for(listener.user)):
+            if listener.user != skipped and (frame := change.frame_for(listener.user)):
                 listener.mention(frame.wire(listener.codec), key)
                 heard += 1
         return heard

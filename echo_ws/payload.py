@@ -139,9 +139,11 @@ def own_change_of(event: OwnChange) -> Change:
     return Change(event.rev, Kind.OWN, Frame.of(event))
 
 
-def mention_of(event: Receipt | Typing | Session, kept_from: Collection[UUID] = ()) -> Change:
+def mention_of(
+    event: Receipt | Typing | Session, kept_from: Collection[UUID] = (), instead: Receipt | Typing | None = None
+) -> Change:
     actor = None if isinstance(event, Session) else event.user
-    apart = Apart(frozenset(kept_from), None) if kept_from else None
+    apart = Apart(frozenset(kept_from), Frame.of(instead) if instead else None) if kept_from else None
     return Change(0, _KINDS[type(event)], Frame.of(event), actor, apart)
 
 

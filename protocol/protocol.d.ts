@@ -79,6 +79,8 @@ export type Role = "admin" | "member" | "reader";
 
 export type MessageType = "text" | "image" | "video" | "audio" | "document" | "location" | "contact" | "sticker" | "poll";
 
+export type DeliveryStatus = "sent" | "delivered" | "read";
+
 export type TypingKind = "text" | "voice" | "upload" | "stopped";
 
 export type PresenceStatus = "online" | "away" | "busy" | "offline";
@@ -544,6 +546,26 @@ export interface ConversationGet {
 }
 
 /**
+ * Count what you have not read, in all your conversations together.
+ * Reading changes nothing.
+ */
+export interface ConversationUnread {
+  op: "conversation.unread";
+  id?: RequestId;
+}
+
+/**
+ * Put a conversation back among those that you have not read, or take it out. `message.read` takes it out, too.
+ * Repeating it changes nothing. Your devices hear it by `membership`; nobody else does.
+ */
+export interface ConversationMarkUnread {
+  op: "conversation.mark_unread";
+  conversation: Uuid;
+  on?: boolean;
+  id?: RequestId;
+}
+
+/**
  * Send a text message under an id of your choice (UUIDv7 advised).
  * Repeating it stores nothing and gets the first answer again, for ever.
  */
@@ -637,6 +659,20 @@ export interface MessageRead {
   op: "message.read";
   conversation: Uuid;
   seq: Seq;
+  id?: RequestId;
+}
+
+/**
+ * Ask who got a message and who read it, and when. Everybody who takes part may ask; in a channel, how many.
+ * Reading changes nothing.
+ */
+export interface MessageReceipts {
+  op: "message.receipts";
+  conversation: Uuid;
+  message: Uuid;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
   id?: RequestId;
 }
 
@@ -759,6 +795,27 @@ export interface Watermarks {
   read_seq: Seq;
 }
 
+/** How far a message came with one of its recipients. */
+export interface MessageReceipt {
+  user: Uuid;
+  status: DeliveryStatus;
+  delivered_at?: Timestamp;
+  read_at?: Timestamp;
+}
+
+/** Who got and who read a message, in the order of the users' ids, and how many they are altogether. */
+export interface ReceiptPage {
+  recipients: number;
+  /** Those who have read it are among them. */
+  delivered: number;
+  /** As far as you are told. */
+  read: number;
+  /** None for a message in a channel. */
+  receipts?: MessageReceipt[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
 /** One conversation, as the asking participant sees it. */
 export interface ConversationSummary {
   conversation: Uuid;
@@ -775,6 +832,12 @@ export interface ConversationSummary {
   last_message_at?: Timestamp;
   /** The other one of a direct conversation. */
   peer?: Uuid;
+  /** Messages above `read_seq` that count: not yours, not deleted, not hidden. */
+  unread?: number;
+  /** How many of them name you. */
+  unread_mentions?: number;
+  /** You put it back among what you have not read. */
+  marked_unread?: boolean;
 }
 
 /** Conversations, the one with the latest message first. */
@@ -784,7 +847,15 @@ export interface ConversationPage {
   next?: string;
 }
 
-/** One participant, with the watermarks that the others see. */
+/** What you have not read, in all your conversations together. */
+export interface Unread {
+  unread: number;
+  unread_mentions: number;
+  /** In how many conversations there is something, or you marked them. */
+  conversations: number;
+}
+
+/** One participant, with the watermarks that you are told: `read_seq` is 0 where one of you does not show it. */
 export interface Participant {
   user: Uuid;
   role: Role;
@@ -1006,7 +1077,10 @@ export interface Hidden {
   rev: Rev;
 }
 
-/** How far a participant has received and read. A maximum: older ones may be ignored. */
+/**
+ * How far a participant has received and read. A maximum: older and lower ones may be ignored.
+ * Of yourself it tells all your devices. `read_seq` of others is 0 where one of you two does not show it.
+ */
 export interface Receipt {
   op: "receipt";
   conversation: Uuid;
@@ -1087,6 +1161,8 @@ export interface Commands {
   "conversation.create": ConversationCreate;
   "conversation.list": ConversationList;
   "conversation.get": ConversationGet;
+  "conversation.unread": ConversationUnread;
+  "conversation.mark_unread": ConversationMarkUnread;
   "message.send": MessageSend;
   "message.edit": MessageEdit;
   "message.delete": MessageDelete;
@@ -1095,6 +1171,7 @@ export interface Commands {
   "reaction.set": ReactionSet;
   "delivery.ack": DeliveryAck;
   "message.read": MessageRead;
+  "message.receipts": MessageReceipts;
   "typing.set": TypingSet;
   "presence.set": PresenceSet;
   "presence.watch": PresenceWatch;
@@ -1131,6 +1208,8 @@ export interface Results {
   "conversation.create": ConversationCreated;
   "conversation.list": ConversationPage;
   "conversation.get": ConversationDetails;
+  "conversation.unread": Unread;
+  "conversation.mark_unread": Done;
   "message.send": MessageSent;
   "message.edit": Done;
   "message.delete": Done;
@@ -1139,6 +1218,7 @@ export interface Results {
   "reaction.set": Done;
   "delivery.ack": Watermarks;
   "message.read": Watermarks;
+  "message.receipts": ReceiptPage;
   "typing.set": Done;
   "presence.set": Done;
   "presence.watch": Presences;

@@ -116,12 +116,22 @@ ORDER BY i.conversation_id, c.rev
 -- name: receipts(viewer, since) -> WatermarkRow
 -- The watermarks that moved since a time, in the viewer's conversations, with 30 s of overlap for clocks and commits; and
 -- the time, by the one clock that all workers share. At least one row: none moved, or no `since`, is one without a user.
+-- The own ones as they are, in channels too; of others what the viewer is told, and only if that moved.
 SELECT CURRENT_TIMESTAMP::timestamp AS now, r.conversation_id, r.user_id, r.delivered_seq, r.read_seq
 FROM (VALUES (1)) once
 LEFT JOIN (
-    SELECT m.conversation_id, m.user_id, m.delivered_seq, m.read_seq
+    SELECT m.conversation_id, m.user_id, coalesce(m.told_delivered_seq, m.delivered_seq) AS delivered_seq,
+           CASE WHEN s.shown THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq
     FROM messages.members me
     JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL AND c.type <> 'channel'
-    JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL
-    WHERE me.user_id = $1 AND me.left_seq IS NULL AND m.receipts_at > $2::timestamp - INTERVAL '30 seconds'
+    JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL AND m.user_id <> $1
+    CROSS JOIN LATERAL users.shows_receipts(m.user_id, $1) s(shown)
+    WHERE me.user_id = $1 AND me.left_seq IS NULL
+      AND coalesce(m.told_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds'
+      AND (s.shown OR coalesce(m.told_delivered_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds')
+    UNION ALL
+    SELECT me.conversation_id, me.user_id, me.delivered_seq, me.read_seq
+    FROM messages.members me
+    JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL
+    WHERE me.user_id = $1 AND me.left_seq IS NULL AND me.receipts_at > $2::timestamp - INTERVAL '30 seconds'
 ) r ON TRUE

@@ -34,6 +34,9 @@ class SummaryRow(NamedTuple):
     last_message_id: UUID | None
     last_message_at: datetime | None
     peer: UUID | None
+    unread: int
+    mentions: int
+    marked_unread: bool
 
 
 class ParticipantRow(NamedTuple):
@@ -74,8 +77,9 @@ async def summary(db: Database, conversation: UUID, viewer: UUID) -> SummaryRow 
     return SummaryRow(*record) if record else None
 
 
-async def participants(db: Database, conversation: UUID) -> list[ParticipantRow]:
-    return as_rows(ParticipantRow, await db.fetch(SQL.participants, conversation))
+async def participants(db: Database, conversation: UUID, viewer: UUID) -> list[ParticipantRow]:
+    """Return who takes part, with the receipts that the viewer is told."""
+    return as_rows(ParticipantRow, await db.fetch(SQL.participants, conversation, viewer))
 
 
 async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:

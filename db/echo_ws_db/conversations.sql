@@ -113,18 +113,26 @@ SELECT outcome, conversation, created FROM messages.create_conversation($1, $2, 
 
 -- name: page(viewer, limit, before_at, before_id) -> SummaryRow
 -- The viewer's conversations, the one with the latest message first, below a place in that order.
-SELECT c.id, c.type, m.role, h.last_seq, h.last_rev, m.delivered_seq, m.read_seq, c.created_at, c.name, c.created_by,
-       c.last_message_id, c.last_message_at,
-       CASE c.type WHEN 'direct' THEN coalesce(
-           (SELECT p.user_id FROM messages.members p
-            WHERE p.conversation_id = c.id AND p.user_id <> $1 AND p.left_seq IS NULL), $1) END AS peer
-FROM messages.members m
-JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
-JOIN messages.heads h ON h.conversation_id = c.id
-WHERE m.user_id = $1 AND m.left_seq IS NULL
-  AND ($3::timestamp IS NULL OR (coalesce(c.last_message_at, c.created_at), c.id) < ($3, $4::uuid))
-ORDER BY coalesce(c.last_message_at, c.created_at) DESC, c.id DESC
-LIMIT $2
+WITH listed AS MATERIALIZED (
+    SELECT c.id, c.type, m.role, h.last_seq, h.last_rev, m.delivered_seq, m.read_seq, c.created_at, c.name, c.created_by,
+           c.last_message_id, c.last_message_at,
+           CASE c.type WHEN 'direct' THEN coalesce(
+               (SELECT p.user_id FROM messages.members p
+                WHERE p.conversation_id = c.id AND p.user_id <> $1 AND p.left_seq IS NULL), $1) END AS peer,
+           m.joined_seq, m.marked_unread
+    FROM messages.members m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    JOIN messages.heads h ON h.conversation_id = c.id
+    WHERE m.user_id = $1 AND m.left_seq IS NULL
+      AND ($3::timestamp IS NULL OR (coalesce(c.last_message_at, c.created_at), c.id) < ($3, $4::uuid))
+    ORDER BY coalesce(c.last_message_at, c.created_at) DESC, c.id DESC
+    LIMIT $2
+)
+SELECT l.id, l.type, l.role, l.last_seq, l.last_rev, l.delivered_seq, l.read_seq, l.created_at, l.name, l.created_by,
+       l.last_message_id, l.last_message_at, l.peer, u.unread, u.mentions, l.marked_unread
+FROM listed l
+CROSS JOIN LATERAL messages.unread(l.id, $1, greatest(l.read_seq, l.joined_seq)) u
+ORDER BY coalesce(l.last_message_at, l.created_at) DESC, l.id DESC
 
 -- name: summary(conversation, viewer) -> SummaryRow
 -- One conversation as a member sees it; no row for anybody else.
@@ -132,18 +140,25 @@ SELECT c.id, c.type, m.role, h.last_seq, h.last_rev, m.delivered_seq, m.read_seq
        c.last_message_id, c.last_message_at,
        CASE c.type WHEN 'direct' THEN coalesce(
            (SELECT p.user_id FROM messages.members p
-            WHERE p.conversation_id = c.id AND p.user_id <> $2 AND p.left_seq IS NULL), $2) END AS peer
+            WHERE p.conversation_id = c.id AND p.user_id <> $2 AND p.left_seq IS NULL), $2) END AS peer,
+       u.unread, u.mentions, m.marked_unread
 FROM messages.members m
 JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
 JOIN messages.heads h ON h.conversation_id = c.id
+CROSS JOIN LATERAL messages.unread(c.id, $2, greatest(m.read_seq, m.joined_seq)) u
 WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
 
--- name: participants(conversation) -> ParticipantRow
--- Who takes part, by name; a channel's readers are not listed.
-SELECT m.user_id, m.role, m.delivered_seq, m.read_seq, p.display_name, m.silenced, u.deleted_at IS NOT NULL
+-- name: participants(conversation, viewer) -> ParticipantRow
+-- Who takes part, by name, with the receipts that the viewer is told; a channel's readers are not listed.
+SELECT m.user_id, m.role,
+       CASE WHEN m.user_id = $2 THEN m.delivered_seq ELSE coalesce(m.told_delivered_seq, m.delivered_seq) END AS delivered_seq,
+       CASE WHEN m.user_id = $2 THEN m.read_seq
+            WHEN s.shown THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
+       p.display_name, m.silenced, u.deleted_at IS NOT NULL
 FROM messages.members m
 JOIN auth.users u ON u.id = m.user_id
 LEFT JOIN users.profiles p ON p.user_id = m.user_id
+CROSS JOIN LATERAL users.shows_receipts(m.user_id, $2) s(shown)
 WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
 ORDER BY p.display_name, m.user_id
 

@@ -4,15 +4,23 @@ from uuid import UUID
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
 from echo_ws.events import conversation_type, utc
-from echo_ws_db import conversations
+from echo_ws_db import conversations, receipts
 from echo_ws_db.conversations import SummaryRow
-from echo_ws_protocol.commands import ConversationCreate, ConversationGet, ConversationList
+from echo_ws_protocol.commands import (
+    ConversationCreate,
+    ConversationGet,
+    ConversationList,
+    ConversationMarkUnread,
+    ConversationUnread,
+)
 from echo_ws_protocol.replies import (
     ConversationCreated,
     ConversationDetails,
     ConversationPage,
     ConversationSummary,
+    Done,
     Participant,
+    Unread,
 )
 
 
@@ -36,7 +44,7 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
     summary = await conversations.summary(ctx.db, command.conversation, ctx.user)
     if summary is None:
         raise NotFound
-    rows = await conversations.participants(ctx.db, command.conversation)
+    rows = await conversations.participants(ctx.db, command.conversation, ctx.user)
     people = [
         Participant(
             user=row.user_id,
@@ -62,6 +70,19 @@ async def page(ctx: Context, command: ConversationList) -> ConversationPage:
     return ConversationPage([_as_summary(row) for row in shown], following)
 
 
+@handles(ConversationUnread)
+async def unread(ctx: Context, _: ConversationUnread) -> Unread:
+    row = await receipts.total(ctx.db, ctx.user)
+    return Unread(row.unread, row.mentions, row.conversations)
+
+
+@handles(ConversationMarkUnread)
+async def mark_unread(ctx: Context, command: ConversationMarkUnread) -> Done:
+    await receipts.mark_unread(ctx.db, command.conversation, ctx.user, is_on=command.on)
+    ctx.poke(ctx.user)
+    return Done()
+
+
 def _as_summary(row: SummaryRow) -> ConversationSummary:
     return ConversationSummary(
         conversation=row.id,
@@ -77,6 +98,9 @@ def _as_summary(row: SummaryRow) -> ConversationSummary:
         last_message=row.last_message_id,
         last_message_at=utc(row.last_message_at) if row.last_message_at else None,
         peer=row.peer,
+        unread=row.unread,
+        unread_mentions=row.mentions,
+        marked_unread=row.marked_unread,
     )
 
 

@@ -22,10 +22,12 @@ from .replies import (
     MessageSent,
     Place,
     Presences,
+    ReceiptPage,
     Resumed,
     SessionPage,
     SessionRefreshed,
     SessionsRevoked,
+    Unread,
     Watermarks,
 )
 from .types import (
@@ -486,6 +488,27 @@ class ConversationGet(Command[ConversationDetails], frozen=True, tag="conversati
     conversation: ConversationId
 
 
+class ConversationUnread(Command[Unread], frozen=True, tag="conversation.unread"):
+    """Count what you have not read, in all your conversations together.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+
+class ConversationMarkUnread(Command[Done], frozen=True, tag="conversation.mark_unread"):
+    """Put a conversation back among those that you have not read, or take it out. ``message.read`` takes it out, too.
+
+    Repeating it changes nothing. Your devices hear it by ``membership``; nobody else does.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    on: bool = True
+
+
 class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
     """Send a text message under an id of your choice (UUIDv7 advised).
 
@@ -589,6 +612,21 @@ class MessageRead(Command[Watermarks], frozen=True, tag="message.read"):
 
     conversation: ConversationId
     seq: Seq
+
+
+class MessageReceipts(Command[ReceiptPage], frozen=True, tag="message.receipts"):
+    """Ask who got a message and who read it, and when. Everybody who takes part may ask; in a channel, how many.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
 
 
 class TypingSet(Command[Done], frozen=True, tag="typing.set"):

@@ -141,7 +141,10 @@ OwnChange: TypeAlias = Membership | Contact | Hidden
 
 
 class Receipt(Event, frozen=True, tag="receipt"):
-    """How far a participant has received and read. A maximum: older ones may be ignored."""
+    """How far a participant has received and read. A maximum: older and lower ones may be ignored.
+
+    Of yourself it tells all your devices. ``read_seq`` of others is 0 where one of you two does not show it.
+    """
 
     conversation: ConversationId
     user: UserId

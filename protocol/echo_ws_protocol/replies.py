@@ -8,6 +8,7 @@ from .types import (
     ConversationId,
     ConversationType,
     Country,
+    DeliveryStatus,
     DisplayName,
     MessageId,
     Milliseconds,
@@ -118,6 +119,29 @@ class Watermarks(Struct, frozen=True):
     read_seq: Seq
 
 
+class MessageReceipt(Struct, frozen=True, omit_defaults=True):
+    """How far a message came with one of its recipients."""
+
+    user: UserId
+    status: DeliveryStatus
+    delivered_at: Timestamp | None = None
+    read_at: Timestamp | None = None
+
+
+class ReceiptPage(Struct, frozen=True, omit_defaults=True):
+    """Who got and who read a message, in the order of the users' ids, and how many they are altogether."""
+
+    recipients: int
+    delivered: int
+    """Those who have read it are among them."""
+    read: int
+    """As far as you are told."""
+    receipts: list[MessageReceipt] = field(default_factory=list)
+    """None for a message in a channel."""
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
 class ConversationSummary(Struct, frozen=True, omit_defaults=True):
     """One conversation, as the asking participant sees it."""
 
@@ -135,6 +159,12 @@ class ConversationSummary(Struct, frozen=True, omit_defaults=True):
     last_message_at: Timestamp | None = None
     peer: UserId | None = None
     """The other one of a direct conversation."""
+    unread: int = 0
+    """Messages above ``read_seq`` that count: not yours, not deleted, not hidden."""
+    unread_mentions: int = 0
+    """How many of them name you."""
+    marked_unread: bool = False
+    """You put it back among what you have not read."""
 
 
 class ConversationPage(Struct, frozen=True, omit_defaults=True):
@@ -145,8 +175,17 @@ class ConversationPage(Struct, frozen=True, omit_defaults=True):
     """Pass it as ``after`` for the next page; absent on the last one."""
 
 
+class Unread(Struct, frozen=True):
+    """What you have not read, in all your conversations together."""
+
+    unread: int
+    unread_mentions: int
+    conversations: int
+    """In how many conversations there is something, or you marked them."""
+
+
 class Participant(Struct, frozen=True, omit_defaults=True):
-    """One participant, with the watermarks that the others see."""
+    """One participant, with the watermarks that you are told: ``read_seq`` is 0 where one of you does not show it."""
 
     user: UserId
     role: Role

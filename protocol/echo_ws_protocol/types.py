@@ -136,6 +136,7 @@ Role: TypeAlias = Literal["admin", "member", "reader"]
 MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
+DeliveryStatus: TypeAlias = Literal["sent", "delivered", "read"]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 PresenceStatus: TypeAlias = Literal["online", "away", "busy", "offline"]
 OwnStatus: TypeAlias = Literal["online", "away", "busy"]

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from echo_ws_db import messages, receipts
+from echo_ws_db import contacts, messages, receipts
 from echo_ws_db.messages import NewMessage
 from echo_ws_db.receipts import ReceiptRow
 from echo_ws_db.rows import Refused
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.waiting import until
 from tests.support.world import World
 
 ORDER = ("sent", "delivered", "read")
@@ -83,8 +84,8 @@ async def test_an_ack_is_cumulative_and_a_lower_one_changes_nothing(people: Worl
     first = await ack(people, pair, 4)
     lower = await ack(people, pair, 2)
 
-    assert (4, True) == (first.delivered_seq, first.changed)
-    assert (4, False) == (lower.delivered_seq, lower.changed)
+    assert (4, "all") == (first.delivered_seq, first.told)
+    assert (4, None) == (lower.delivered_seq, lower.told)
     assert ["delivered"] * 4 + ["sent"] == await statuses(db, pair)
 
 
@@ -151,6 +152,36 @@ async def test_watermarks_and_rows_agree_after_any_order_of_acks(people: World, 
         before = after
 
 
+async def test_what_piled_up_behind_a_block_is_told_in_steps_after_it(people: World, pair: Pair, db: Sql) -> None:
+    for _ in range(5):
+        await write(people, pair, 450)
+    await contacts.block(people.store, pair.bob, pair.alice, is_on=True, reason=None)
+    during = [await ack(people, pair, 2250, is_read=True) for _ in range(4)]
+    kept = await statuses(db, pair)
+
+    await contacts.block(people.store, pair.bob, pair.alice, is_on=False, reason=None)
+    after = [await ack(people, pair, 0) for _ in range(4)]
+
+    assert [(1000, "own"), (2000, "own"), (2250, "own"), (2250, None)] == [(row.read_seq, row.told) for row in during]
+    assert [True, True, False, False] == [row.more for row in during]
+    assert {"sent": 2250} == Counter(kept)
+    assert [(True, None), (True, None), (False, "all"), (False, None)] == [(row.more, row.told) for row in after]
+    assert {"read": 2250} == Counter(await statuses(db, pair))
+
+
+async def test_in_a_large_group_only_the_own_devices_are_told(people: World, pair: Pair, db: Sql) -> None:
+    group = Pair(await people.room("group", pair.alice, pair.bob), pair.alice, pair.bob)
+    await write(people, group, 2)
+    told = []
+
+    for members in (1000, 1001):
+        await db.execute("UPDATE messages.heads SET member_count = $2 WHERE conversation_id = $1", group.id, members)
+        told.append((await ack(people, group, members - 999)).told)
+
+    assert ["all", "own"] == told
+    assert ["delivered", "delivered"] == await statuses(db, group)
+
+
 async def test_an_ack_and_sends_at_the_same_time_lose_nothing(people: World, pair: Pair, db: Sql) -> None:
     async def sending() -> None:
         for _ in range(10):
@@ -194,6 +225,28 @@ async def test_a_receipt_does_not_wait_for_the_head(people: World, pair: Pair, d
         marks = await asyncio.wait_for(ack(people, pair, 1), 1)
 
     assert 1 == marks.delivered_seq
+
+
+async def test_reading_what_is_marked_takes_its_locks_in_the_order_of_a_change_of_members(
+    people: World, pair: Pair, db: Sql
+) -> None:
+    await write(people, pair, 1)
+    await receipts.mark_unread(people.store, pair.id, pair.bob, is_on=True)
+
+    async def is_in_the_way() -> bool:
+        sql = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        )
+        found: bool = await db.fetchval(sql)
+        return found
+
+    async with db.transaction():
+        await db.execute("SELECT FROM users.heads WHERE user_id = $1 FOR NO KEY UPDATE", pair.bob)
+        reading = asyncio.create_task(ack(people, pair, 1, is_read=True))
+        await until(is_in_the_way)
+        await db.execute("SELECT FROM messages.members WHERE conversation_id = $1 FOR NO KEY UPDATE", pair.id)
+
+    assert (1, True) == ((await reading).read_seq, (await reading).unmarked)
 
 
 async def test_only_members_of_what_exists_acknowledge(people: World, pair: Pair, db: Sql) -> None:

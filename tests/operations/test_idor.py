@@ -52,6 +52,7 @@ ALLOWED = {
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list", "presence.set"),
+    "conversation.unread",
     *("account.protect", "token.refresh", "password.change", "oauth.list", "oauth.unlink"),
 }
 OWN_IDS = {

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ws.frame import Frame, payload_of
-from echo_ws.hub import Change, Channel, Hub, Kind
+from echo_ws.hub import Apart, Change, Channel, Hub, Kind
 from echo_ws_protocol.codec import JSON, MSGPACK
 from echo_ws_protocol.events import Typing
 from tests.support.listening import Device
 
-ALICE, BOB = UUID(int=1), UUID(int=2)
+ALICE, BOB, CAROL = UUID(int=1), UUID(int=2), UUID(int=3)
 HERE, THERE = Channel("c", UUID(int=10)), Channel("c", UUID(int=11))
 
 
@@ -71,6 +71,22 @@ def test_a_momentary_change_reaches_all_but_its_actors_devices() -> None:
     count = hub.topics[HERE].mention(typing(ALICE))
 
     assert (1, 0, 0, 1) == (count, len(phone.written), len(laptop.written), len(bob.written))
+
+
+def test_a_receipt_reaches_its_actors_devices_too_and_those_apart_get_another_frame_or_none() -> None:
+    hub = Hub()
+    alice, bob, carol = Device(ALICE), Device(BOB), Device(CAROL)
+    for device in (alice, bob, carol):
+        hub.join(device, HERE, 0)
+    whole, part = Frame(b"delivered and read"), Frame(b"delivered")
+
+    counts = [
+        hub.topics[HERE].mention(Change(0, Kind.STATE, whole, ALICE, Apart(frozenset({CAROL}), instead)))
+        for instead in (part, None)
+    ]
+
+    assert [3, 2] == counts
+    assert ([whole.json] * 2, [whole.json] * 2, [part.json]) == (alice.written, bob.written, carol.written)
 
 
 def test_a_frame_is_made_once_for_each_codec() -> None:
