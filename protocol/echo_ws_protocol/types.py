@@ -31,6 +31,10 @@ Content: TypeAlias = Annotated[
     str,
     Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*\Z", description="Text of 1 to 4,096 characters, no NUL."),
 ]
+Query: TypeAlias = Annotated[
+    str,
+    Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*\Z", description="1 to 256 characters, no NUL."),
+]
 Name: TypeAlias = Annotated[
     str,
     Meta(
@@ -110,6 +114,7 @@ MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
+SearchOrder: TypeAlias = Literal["best", "newest"]
 SessionScope: TypeAlias = Literal["others", "all"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
 
