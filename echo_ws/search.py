@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-* Words stand side by side: a message has all of them. `OR` between two makes them alternatives, quotes a phrase, and what
-  has a `-` before it must not be there.
+* Words stand side by side: a message has all of them. `OR` between two makes them alternatives, quotes make a phrase,
+  and what has a `-` before it must not be there.
 * While the last word is being typed it stands for all words that begin so; a space after it ends it.
 * Nothing is an error but a query without any word, and one with too many.
 * Which words of a message fit is PostgreSQL's to say, for it knows the stems; where they stand is found here.

@@ -397,6 +397,8 @@ $$;
 -- one with the latest message comes first, and where all that is left is older than what was found, nothing more is looked
 -- at. A large conversation is searched from its end: four thousand messages, then 64 thousand, then all. So a word that is
 -- in every third message is found among the last ones, and one that is rare has few places anywhere.
+-- Among the last ones an unfinished word is looked for by its first three letters, and compared; that is cheap where many
+-- begin so. Where few do, and only then, all words that begin so are walked along.
 -- What is asked of the index names conversation and words in one condition, so that it walks along the shorter of the two.
 -- `seq + 0` keeps idx_messages_seq out: it begins with the conversation, which is in the condition already.
 CREATE OR REPLACE FUNCTION messages.search(
@@ -452,7 +454,7 @@ BEGIN
         FOREACH reach IN ARRAY ARRAY[4096, 65536, 9223372036854775807] LOOP
             EXIT WHEN top IS NULL OR top <= place.lowest OR found >= enough;
             bottom = greatest(place.lowest, place.highest - reach);
-            asked = CASE WHEN top - bottom > 65536 THEN sought.exact ELSE sought.coarse END && filters;
+            asked = CASE reach WHEN 4096 THEN sought.coarse ELSE sought.exact END && filters;
             IF top - bottom > 65536 OR (bottom < 1024 AND top > place.last_seq - 1024) THEN
                 asked = asked && quote_literal('c:' || place.id)::tsquery;
             ELSE
@@ -470,7 +472,7 @@ BEGIN
                   AND (until IS NULL OR m.created_at < until)
                   AND (below_at IS NULL
                        OR (m.created_at, m.conversation_id, m.seq) < (below_at, below_conversation, below_seq))
-                  AND (NOT is_open OR ts_match_vq(
+                  AND (NOT is_open OR reach > 4096 OR ts_match_vq(
                            messages.searchable(m.conversation_id, m.seq, m.from_user_id, m.type, m.content), sought.exact))
                   AND NOT EXISTS (SELECT FROM messages.hidden h
                                   WHERE h.user_id = viewer AND h.conversation_id = m.conversation_id AND h.seq = m.seq)
