@@ -46,6 +46,8 @@ class Services:
     presences: Presences
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
+    searches: asyncio.Semaphore
+    """Held by whoever searches, so that nobody waits for that."""
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from echo_ws_protocol.commands import (
     Command,
     ConversationCreate,
     EmailChange,
+    MessageSearch,
     MessageSend,
     OauthConnect,
     OauthUnlink,
@@ -193,9 +194,11 @@ class Limits:
         self._posts = Buckets(self._commands) if self._commands else None
         sends = rate(settings.sends_per_s, burst=settings.sends_burst)
         creations = rate(settings.creations_per_min, seconds=60)
+        searches = rate(settings.searches_per_s, burst=settings.searches_burst)
         guesses = rate(GUESSES_PER_MIN, seconds=60)
         by_user: tuple[tuple[type, Rate | None], ...] = (
             (MessageSend, sends),
+            (MessageSearch, searches),
             (ConversationCreate, creations),
             (PasswordChange, guesses),
             (AccountDelete, guesses),

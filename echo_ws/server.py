@@ -52,6 +52,8 @@ DRAIN_STEP_S = 0.1
 COME_BACK_MS = 1000
 CATCH_UPS = 4
 """Clients that are told at the same time what they missed."""
+SEARCHES = 2
+"""Clients that search at the same time."""
 _CLOSE_CODES = frozenset({*CloseCode, 1005, 1006})
 COME_BACK_WITHIN_MS = 5000
 """Milliseconds over which those who are sent away come back, each at a time of its own."""
@@ -100,6 +102,7 @@ class Server:
             self._accounts,
             self._presences,
             asyncio.Semaphore(CATCH_UPS),
+            asyncio.Semaphore(SEARCHES),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener

@@ -20,6 +20,9 @@ export type Milliseconds = number;
 /** Text of 1 to 4,096 characters, no NUL. */
 export type Content = string;
 
+/** 1 to 256 characters, no NUL. */
+export type Query = string;
+
 /** 1 to 255 characters, no control characters. */
 export type Name = string;
 
@@ -86,6 +89,8 @@ export type TypingKind = "text" | "voice" | "upload" | "stopped";
 export type PresenceStatus = "online" | "away" | "busy" | "offline";
 
 export type OwnStatus = "online" | "away" | "busy";
+
+export type SearchOrder = "best" | "newest";
 
 export type SessionScope = "others" | "all";
 
@@ -614,7 +619,7 @@ export interface MessageHide {
 }
 
 /**
- * Read messages by `seq`: the last ones, those before a `seq`, or those after one.
+ * Read messages by `seq`: the last ones, those before a `seq`, those after one, or those around a message.
  * Reading changes nothing.
  */
 export interface MessageHistory {
@@ -623,7 +628,32 @@ export interface MessageHistory {
   before?: Seq;
   /** Not together with `before`. */
   after?: Seq;
+  /** A message, or a `seq`: half of the page is before it. Not together with the other two. */
+  around?: (Uuid | Seq);
   limit?: number;
+  id?: RequestId;
+}
+
+/**
+ * Search what you may read: all your conversations, or one. Words that are inflected are found as well.
+ * Reading changes nothing.
+ */
+export interface MessageSearch {
+  op: "message.search";
+  /** Words that a message has all of. `"a phrase"`, `-without`, `this OR that`; the last word may be unfinished, from its third letter on. */
+  query: Query;
+  conversation?: Uuid;
+  sender?: Uuid;
+  type?: MessageType;
+  /** Not before this time. */
+  after?: Timestamp;
+  /** Before this time. */
+  before?: Timestamp;
+  /** `newest` first, or of the 300 newest those first that fit best, where a message loses half in half a year. */
+  order?: SearchOrder;
+  limit?: number;
+  /** `next` of the page before, with everything else as it was. */
+  cursor?: string;
   id?: RequestId;
 }
 
@@ -910,8 +940,30 @@ export interface Presences {
 /** Messages by rising `seq`, whichever way was asked. */
 export interface HistoryPage {
   messages: Message[];
-  /** Whether there are more in the direction asked. */
+  /** Whether there are more in the direction asked; around a message, before the page. */
   more: boolean;
+  /** Whether there are more behind a page around a message. */
+  more_after?: boolean;
+}
+
+/** A part of a message's content, counted in characters (Unicode code points, not UTF-16 units). */
+export interface Mark {
+  start: number;
+  /** The first character that is no longer part of it. */
+  end: number;
+}
+
+/** A message, and what of its content was asked for. */
+export interface FoundMessage {
+  message: Message;
+  marks: Mark[];
+}
+
+/** Messages that were found, in the order asked for. */
+export interface SearchPage {
+  found: FoundMessage[];
+  /** Pass it as `cursor` for the next page; absent on the last one. */
+  next?: string;
 }
 
 /** A code is on its way, if there is anybody to get one: the answer is the same for every number. */
@@ -1168,6 +1220,7 @@ export interface Commands {
   "message.delete": MessageDelete;
   "message.hide": MessageHide;
   "message.history": MessageHistory;
+  "message.search": MessageSearch;
   "reaction.set": ReactionSet;
   "delivery.ack": DeliveryAck;
   "message.read": MessageRead;
@@ -1215,6 +1268,7 @@ export interface Results {
   "message.delete": Done;
   "message.hide": Done;
   "message.history": HistoryPage;
+  "message.search": SearchPage;
   "reaction.set": Done;
   "delivery.ack": Watermarks;
   "message.read": Watermarks;

@@ -6,7 +6,8 @@
 SELECT h.last_rev, c.rev, c.kind, c.body::text
 FROM messages.heads h
 LEFT JOIN LATERAL (
-    SELECT s.rev, 'message' AS kind, to_jsonb(s) AS body FROM messages.snapshots s WHERE s.conversation_id = $1 AND s.rev > $2
+    (SELECT s.rev, 'message' AS kind, to_jsonb(s) AS body FROM messages.snapshots s
+     WHERE s.conversation_id = $1 AND s.rev > $2 ORDER BY s.rev FETCH FIRST $3 ROWS WITH TIES)
     UNION ALL
     SELECT m.rev, 'member', to_jsonb(m) FROM messages.members m WHERE m.conversation_id = $1 AND m.rev > $2
     UNION ALL
@@ -94,7 +95,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) p
 LEFT JOIN LATERAL (
-    SELECT s.rev, 'message' AS kind, to_jsonb(s) AS body
+    (SELECT s.rev, 'message' AS kind, to_jsonb(s) AS body
     FROM messages.snapshots s
     WHERE s.conversation_id = i.conversation_id AND s.rev > i.above_rev AND s.rev <= p.last_rev
       AND EXISTS (SELECT FROM messages.members m
@@ -102,6 +103,8 @@ LEFT JOIN LATERAL (
                     AND (m.left_seq IS NULL OR (s.seq <= m.left_seq AND s.rev <= m.left_rev)))
       AND NOT EXISTS (SELECT FROM messages.hidden h
                       WHERE h.user_id = $1 AND h.conversation_id = i.conversation_id AND h.seq = s.seq)
+    ORDER BY s.rev
+    FETCH FIRST $4 ROWS WITH TIES)
     UNION ALL
     SELECT m.rev, 'member', to_jsonb(m) FROM messages.members m
     WHERE m.conversation_id = i.conversation_id AND m.rev > i.above_rev AND m.rev <= p.last_rev

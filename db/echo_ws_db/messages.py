@@ -54,6 +54,54 @@ class ChangedRow(NamedTuple):
     snapshot: str
 
 
+class Question(NamedTuple):
+    """What a search asks for: see ``messages.sought``."""
+
+    terms: Sequence[str]
+    groups: Sequence[int]
+    negated: Sequence[bool]
+    is_open: bool
+
+
+class Filters(NamedTuple):
+    """Where a search looks; None is everywhere."""
+
+    conversation: UUID | None
+    sender: UUID | None
+    type: str | None
+    since: datetime | None
+    until: datetime | None
+
+
+class Place(NamedTuple):
+    """Where a page of found messages ended."""
+
+    score: int
+    at: datetime
+    conversation: UUID
+    seq: int
+    as_of: datetime
+
+
+class HitRow(NamedTuple):
+    """A message that was found, its place in the order, and the message as JSON of the view ``messages.snapshots``."""
+
+    score: int
+    created_at: datetime
+    conversation_id: UUID
+    seq: int
+    as_of: datetime
+    snapshot: str
+
+    @property
+    def place(self) -> Place:
+        return Place(*self[:5])
+
+
+class WordRow(NamedTuple):
+    word: str
+
+
 class ReadRow(NamedTuple):
     """A message that is read, as JSON of the view ``messages.snapshots``."""
 
@@ -105,3 +153,29 @@ async def before(db: Database, conversation: UUID, viewer: UUID, seq: int, limit
 
 async def after(db: Database, conversation: UUID, viewer: UUID, seq: int, limit: int) -> list[ReadRow]:
     return as_rows(ReadRow, await db.fetch(SQL.after, conversation, viewer, seq, limit))
+
+
+async def seq_of(db: Database, conversation: UUID, viewer: UUID, message: UUID) -> int | None:
+    """Return the place of a message that the viewer may read."""
+    seq: int | None = await db.fetchval(SQL.seq_of, conversation, viewer, message)
+    return seq
+
+
+async def search(
+    db: Database,
+    viewer: UUID,
+    question: Question,
+    filters: Filters,
+    limit: int,
+    *,
+    is_ranked: bool,
+    below: Place | None = None,
+) -> list[HitRow]:
+    """Return found messages, in the order asked for, below a place in it."""
+    place = below or (None,) * len(Place._fields)
+    return as_rows(HitRow, await db.fetch(SQL.search, viewer, *question, *filters, is_ranked, *place, limit))
+
+
+async def sought_among(db: Database, words: Sequence[str], question: Question) -> list[WordRow]:
+    """Return those of the words for which a message was found."""
+    return as_rows(WordRow, await db.fetch(SQL.sought_among, words, *question))

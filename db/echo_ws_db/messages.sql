@@ -295,22 +295,249 @@ FROM messages.react($1, $2, $3, $4, $5)
 SELECT messages.hide($1, $2, $3) AS outcome
 
 -- name: before(conversation, viewer, seq, limit) -> ReadRow
--- The readable messages below `seq`, the last one first.
-SELECT s.seq, to_jsonb(s)::text AS snapshot
-FROM messages.snapshots s
-WHERE s.conversation_id = $1 AND s.seq < $3 AND messages.is_readable($1, $2, s.seq, s.rev)
-  AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
-ORDER BY s.seq DESC
+-- The readable messages below `seq`, the last one first. Each time of membership is a range of the index: what somebody may
+-- not read costs nothing.
+SELECT p.seq, p.snapshot
+FROM (
+    SELECT DISTINCT ON (r.seq) r.seq, r.snapshot
+    FROM messages.members m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT s.seq, to_jsonb(s)::text AS snapshot
+        FROM messages.snapshots s
+        WHERE s.conversation_id = $1 AND s.seq > m.joined_seq AND s.seq < least($3, m.left_seq + 1)
+          AND (m.left_rev IS NULL OR s.rev <= m.left_rev)
+          AND NOT EXISTS (SELECT FROM messages.hidden h
+                          WHERE h.user_id = $2 AND h.conversation_id = $1 AND h.seq = s.seq)
+        ORDER BY s.seq DESC
+        LIMIT $4
+    ) r
+    WHERE m.conversation_id = $1 AND m.user_id = $2
+    ORDER BY r.seq DESC
+) p
+ORDER BY p.seq DESC
 LIMIT $4
 
 -- name: after(conversation, viewer, seq, limit) -> ReadRow
 -- The readable messages above `seq`, the first one first.
-SELECT s.seq, to_jsonb(s)::text AS snapshot
-FROM messages.snapshots s
-WHERE s.conversation_id = $1 AND s.seq > $3 AND messages.is_readable($1, $2, s.seq, s.rev)
-  AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
-ORDER BY s.seq
+SELECT p.seq, p.snapshot
+FROM (
+    SELECT DISTINCT ON (r.seq) r.seq, r.snapshot
+    FROM messages.members m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT s.seq, to_jsonb(s)::text AS snapshot
+        FROM messages.snapshots s
+        WHERE s.conversation_id = $1 AND s.seq > greatest($3, m.joined_seq)
+          AND s.seq <= coalesce(m.left_seq, 9223372036854775807)
+          AND (m.left_rev IS NULL OR s.rev <= m.left_rev)
+          AND NOT EXISTS (SELECT FROM messages.hidden h
+                          WHERE h.user_id = $2 AND h.conversation_id = $1 AND h.seq = s.seq)
+        ORDER BY s.seq
+        LIMIT $4
+    ) r
+    WHERE m.conversation_id = $1 AND m.user_id = $2
+    ORDER BY r.seq
+) p
+ORDER BY p.seq
 LIMIT $4
+
+-- name: seq_of(conversation, viewer, message) -> int
+-- The place of a message that the viewer may read; no row for any other.
+SELECT s.seq
+FROM messages.snapshots s
+WHERE s.id = $3 AND s.conversation_id = $1 AND messages.is_readable($1, $2, s.seq, s.rev)
+  AND EXISTS (SELECT FROM messages.conversations c WHERE c.id = $1 AND c.deleted_at IS NULL)
+
+-- function: messages.sought
+-- What a search asks for: each term is a word, or several as a phrase, or what the message must not have; terms of one group
+-- are alternatives. With `is_open` the last term is the beginning of a word. `exact` is the question, `coarse` finds no less
+-- and begins no walk along all words that begin alike, `wanted` is any word that is to be marked: NULL, if there is none.
+CREATE OR REPLACE FUNCTION messages.sought(
+    terms TEXT[], groups INT[], negated BOOLEAN[], is_open BOOLEAN, OUT exact TSQUERY, OUT coarse TSQUERY, OUT wanted TSQUERY)
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    words TEXT;
+    said TSQUERY;
+    stems TSQUERY;
+    roughly TSQUERY;
+    word TEXT;
+    alternatives TSQUERY;
+    rough_alternatives TSQUERY;
+BEGIN
+    FOR i IN 1 .. cardinality(terms) LOOP
+        words = messages.words_of(terms[i], TRUE);
+        said = phraseto_tsquery('pg_catalog.simple', words);
+        stems = phraseto_tsquery('messages.stems', words);
+        roughly = said;
+        word = btrim(said::text, '''');
+        IF is_open AND i = cardinality(terms) AND numnode(said) = 1 AND length(word) > 2 THEN
+            roughly = quote_literal('ǂ' || left(word, 3))::tsquery || CASE length(word) WHEN 3 THEN said ELSE ''::tsquery END;
+            said = (quote_literal(word) || ':*')::tsquery;
+        END IF;
+        CONTINUE WHEN numnode(said) = 0;
+        IF negated[i] THEN
+            said = !!(said || stems);
+            roughly = said;
+        ELSE
+            said = said || stems;
+            roughly = roughly || stems;
+            wanted = coalesce(wanted || said, said);
+        END IF;
+        IF alternatives IS NOT NULL AND groups[i] = groups[i - 1] THEN
+            alternatives = alternatives || said;
+            rough_alternatives = rough_alternatives || roughly;
+        ELSE
+            exact = coalesce(exact && alternatives, alternatives);
+            coarse = coalesce(coarse && rough_alternatives, rough_alternatives);
+            alternatives = said;
+            rough_alternatives = roughly;
+        END IF;
+    END LOOP;
+    exact = coalesce(exact && alternatives, alternatives);
+    coarse = coalesce(coarse && rough_alternatives, rough_alternatives);
+    wanted = replace(wanted::text, '<->', '|')::tsquery;
+END
+$$;
+
+-- function: messages.search
+-- The newest messages that a viewer may read and that answer a question, a few more than `most` in each conversation. The
+-- one with the latest message comes first, and where all that is left is older than what was found, nothing more is looked
+-- at. A large conversation is searched from its end: four thousand messages, then 64 thousand, then all. So a word that is
+-- in every third message is found among the last ones, and one that is rare has few places anywhere.
+-- Among the last ones an unfinished word is looked for by its first three letters, and compared; that is cheap where many
+-- begin so. Where few do, and only then, all words that begin so are walked along.
+-- What is asked of the index names conversation and words in one condition, so that it walks along the shorter of the two.
+-- `seq + 0` keeps idx_messages_seq out: it begins with the conversation, which is in the condition already.
+CREATE OR REPLACE FUNCTION messages.search(
+    viewer UUID, terms TEXT[], groups INT[], negated BOOLEAN[], is_open BOOLEAN, within UUID, sender UUID, of_type TEXT,
+    since TIMESTAMP, until TIMESTAMP, below_at TIMESTAMP, below_conversation UUID, below_seq BIGINT, most INT)
+RETURNS TABLE (conversation_id UUID, seq BIGINT, id UUID, created_at TIMESTAMP)
+LANGUAGE plpgsql STABLE SET max_parallel_workers_per_gather = 0 AS $$
+#variable_conflict use_column
+DECLARE
+    inexact CONSTANT INTERVAL = '1 minute';  -- by which the times of neighbours may differ from their order
+    enough CONSTANT INT = most + 10;
+    sought RECORD = messages.sought(terms, groups, negated, is_open);
+    filters TSQUERY = concat_ws('&', quote_literal('s:' || sender), quote_literal('t:' || of_type))::tsquery;
+    upper_at TIMESTAMP = least(until, below_at) + inexact;
+    lower_at TIMESTAMP = since - inexact;
+    place RECORD;
+    reach BIGINT;
+    top BIGINT;
+    bottom BIGINT;
+    asked TSQUERY;
+    found INT;
+    times TIMESTAMP[] = '{}';
+BEGIN
+    IF sought.wanted IS NULL THEN
+        RETURN;
+    END IF;
+    FOR place IN
+        SELECT m.conversation_id AS id, m.joined_seq AS lowest, coalesce(m.left_seq, h.last_seq) AS highest, m.left_rev,
+               h.last_seq, l.created_at AS latest
+        FROM messages.members m
+        JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+        JOIN messages.heads h ON h.conversation_id = m.conversation_id
+        LEFT JOIN messages.messages l
+               ON l.conversation_id = m.conversation_id AND l.seq = coalesce(m.left_seq, h.last_seq)
+        WHERE m.user_id = viewer AND (within IS NULL OR m.conversation_id = within)
+        ORDER BY l.created_at DESC NULLS FIRST
+    LOOP
+        EXIT WHEN place.latest < times[enough] - inexact;
+        IF place.highest - place.lowest > 4096 AND upper_at IS NOT NULL THEN
+            place.highest = (
+                SELECT m.seq FROM messages.messages m
+                WHERE m.conversation_id = place.id AND m.created_at <= upper_at AND m.seq + 0 <= place.highest
+                ORDER BY m.created_at DESC LIMIT 1);
+        END IF;
+        IF place.highest - place.lowest > 4096 AND lower_at IS NOT NULL THEN
+            place.lowest = greatest(place.lowest, (
+                SELECT m.seq - 1 FROM messages.messages m
+                WHERE m.conversation_id = place.id AND m.created_at >= lower_at
+                ORDER BY m.created_at LIMIT 1));
+        END IF;
+        found = 0;
+        top = place.highest;
+        FOREACH reach IN ARRAY ARRAY[4096, 65536, 9223372036854775807] LOOP
+            EXIT WHEN top IS NULL OR top <= place.lowest OR found >= enough;
+            bottom = greatest(place.lowest, place.highest - reach);
+            asked = CASE reach WHEN 4096 THEN sought.coarse ELSE sought.exact END && filters;
+            IF top - bottom > 65536 OR (bottom < 1024 AND top > place.last_seq - 1024) THEN
+                asked = asked && quote_literal('c:' || place.id)::tsquery;
+            ELSE
+                asked = asked && (SELECT string_agg(quote_literal('c:' || place.id || ':' || n), '|')
+                                  FROM generate_series((bottom + 1) >> 10, top >> 10) n)::tsquery;
+            END IF;
+            FOR conversation_id, seq, id, created_at IN
+                SELECT m.conversation_id, m.seq, m.id, m.created_at
+                FROM messages.messages m
+                WHERE messages.searchable(m.conversation_id, m.seq, m.from_user_id, m.type, m.content) @@ asked
+                  AND m.deleted IS NOT TRUE AND m.seq IS NOT NULL AND m.seq + 0 > bottom AND m.seq + 0 <= top
+                  AND (place.left_rev IS NULL OR m.rev <= place.left_rev)
+                  AND m.withheld_from IS DISTINCT FROM viewer
+                  AND (since IS NULL OR m.created_at >= since)
+                  AND (until IS NULL OR m.created_at < until)
+                  AND (below_at IS NULL
+                       OR (m.created_at, m.conversation_id, m.seq) < (below_at, below_conversation, below_seq))
+                  AND (NOT is_open OR reach > 4096 OR ts_match_vq(
+                           messages.searchable(m.conversation_id, m.seq, m.from_user_id, m.type, m.content), sought.exact))
+                  AND NOT EXISTS (SELECT FROM messages.hidden h
+                                  WHERE h.user_id = viewer AND h.conversation_id = m.conversation_id AND h.seq = m.seq)
+                ORDER BY m.seq DESC
+                LIMIT enough - found
+            LOOP
+                found = found + 1;
+                times = times || created_at;
+                RETURN NEXT;
+            END LOOP;
+            top = bottom;
+        END LOOP;
+        IF found > 0 THEN
+            times = ARRAY(SELECT t FROM unnest(times) t ORDER BY t DESC LIMIT enough);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- name: search(viewer, terms, groups, negated, is_open, conversation, sender, type, since, until, is_ranked, score, at, in, seq, as_of, limit) -> HitRow
+-- The messages that answer a question, below a place in the order asked for: the newest first, or the 300 newest by how well
+-- they fit, half of it lost in half a year. `as_of` stays the same from page to page, so that the order does.
+WITH candidates AS MATERIALIZED (
+    SELECT DISTINCT f.created_at, f.conversation_id, f.seq, f.id
+    FROM messages.search(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $11 THEN least($10::timestamp, $16::timestamp) ELSE $10 END,
+        CASE WHEN NOT $11 THEN $13::timestamp END, CASE WHEN NOT $11 THEN $14::uuid END,
+        CASE WHEN NOT $11 THEN $15::bigint END, CASE WHEN $11 THEN 300 ELSE $17 END) f
+    ORDER BY 1 DESC, 2 DESC, 3 DESC
+    LIMIT CASE WHEN $11 THEN 300 ELSE $17 END
+), ranked AS MATERIALIZED (
+    SELECT c.*, CASE WHEN $11 THEN (
+               1000000 * power(0.5, extract(epoch FROM coalesce($16, CURRENT_TIMESTAMP::timestamp) - c.created_at) / 15552000)
+               * ts_rank_cd(messages.searchable(m.conversation_id, m.seq, m.from_user_id, m.type, m.content), q.exact, 1)
+           )::bigint ELSE 0 END AS score
+    FROM candidates c
+    JOIN messages.messages m ON m.id = c.id
+    CROSS JOIN messages.sought($2, $3, $4, $5) q
+)
+SELECT r.score, r.created_at, r.conversation_id, r.seq, coalesce($16, CURRENT_TIMESTAMP::timestamp) AS as_of,
+       to_jsonb(s)::text AS snapshot
+FROM (
+    SELECT * FROM ranked
+    WHERE $12::bigint IS NULL OR (score, created_at, conversation_id, seq) < ($12, $13, $14, $15)
+    ORDER BY score DESC, created_at DESC, conversation_id DESC, seq DESC
+    LIMIT $17
+) r
+JOIN messages.snapshots s ON s.id = r.id
+ORDER BY r.score DESC, r.created_at DESC, r.conversation_id DESC, r.seq DESC
+
+-- name: sought_among(words, terms, groups, negated, is_open) -> WordRow
+-- Those of these words for which a message was found.
+SELECT w.word
+FROM unnest($1::text[]) w(word)
+WHERE to_tsvector('pg_catalog.simple', messages.words_of(w.word, TRUE))
+      || to_tsvector('messages.stems', messages.words_of(w.word, TRUE))
+      @@ (SELECT q.wanted FROM messages.sought($2, $3, $4, $5) q)
 
 -- function: messages.is_readable
 -- What a member may read: the seqs of the times of membership and, of one who left, nothing that changed since; nothing

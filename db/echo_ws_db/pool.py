@@ -15,6 +15,10 @@ class Unavailable(StoreError):
     """Nothing was done; ask again a little later."""
 
 
+class TooSlow(Unavailable):
+    """Nothing was done within the time that a statement has."""
+
+
 class NoVerdict(StoreError):
     """The statement was sent and no answer came: it may have been carried out, or may still be."""
 
@@ -52,7 +56,6 @@ _NOT_DONE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InsufficientResourcesError,  # a full disk, no memory: what is refused now may be taken when there is room
 )
@@ -135,6 +138,8 @@ class Store:
         guard = loop.call_later(self._guard, _cut, connection)
         try:
             result = await getattr(connection, method)(sql, *args)
+        except asyncpg.QueryCanceledError as error:
+            raise TooSlow(str(error)) from error
         except _NOT_DONE as error:
             raise Unavailable(str(error)) from error
         except _NO_VERDICT as error:

@@ -1,11 +1,24 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import BadField, NotFound
+from echo_ws.errors import BadField, Busy, NotFound
 from echo_ws.events import Told, message_in, messages_in, utc
+from echo_ws.search import candidates, marks, question
 from echo_ws_db import conversations, messages
-from echo_ws_db.messages import NewMessage
-from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageHide, MessageHistory, MessageSend
+from echo_ws_db.messages import Filters, HitRow, NewMessage, Place, Question
+from echo_ws_db.pool import TooSlow
+from echo_ws_protocol.commands import (
+    MessageDelete,
+    MessageEdit,
+    MessageHide,
+    MessageHistory,
+    MessageSearch,
+    MessageSend,
+)
 from echo_ws_protocol.events import Message
-from echo_ws_protocol.replies import Done, HistoryPage, MessageSent
+from echo_ws_protocol.replies import Done, FoundMessage, HistoryPage, Mark, MessageSent, SearchPage
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
 
 
@@ -59,6 +72,8 @@ async def history(ctx: Context, command: MessageHistory) -> HistoryPage:
     """Read one more than was asked for, to know whether there are more."""
     if command.before is not None and command.after is not None:
         raise BadField("name `before` or `after`, not both", field="$.after")
+    if command.around is not None:
+        return await _around(ctx, command, command.around)
     place = (ctx.db, command.conversation, ctx.user)
     if command.after is not None:
         rows = await messages.after(*place, command.after, command.limit + 1)
@@ -69,3 +84,85 @@ async def history(ctx: Context, command: MessageHistory) -> HistoryPage:
         raise NotFound
     page = sorted(rows[: command.limit], key=lambda row: row.seq)
     return HistoryPage(messages_in((row.snapshot for row in page), ctx.user), more=len(rows) > command.limit)
+
+
+async def _around(ctx: Context, command: MessageHistory, anchor: UUID | int) -> HistoryPage:
+    """Read half of the page before the message, and the rest from it on."""
+    if command.before is not None or command.after is not None:
+        raise BadField("name `around`, `before` or `after`, not two of them", field="$.around")
+    place = (ctx.db, command.conversation, ctx.user)
+    seq = anchor if isinstance(anchor, int) else await messages.seq_of(*place, anchor)
+    if seq is None or not await conversations.ever_member(*place):
+        raise NotFound
+    half = command.limit // 2
+    older = await messages.before(*place, seq, half + 1)
+    newer = await messages.after(*place, seq - 1, command.limit - half + 1)
+    page = [*reversed(older[:half]), *newer[: command.limit - half]]
+    return HistoryPage(
+        messages_in((row.snapshot for row in page), ctx.user),
+        more=len(older) > half,
+        more_after=len(newer) > command.limit - half,
+    )
+
+
+@handles(MessageSearch)
+async def search(ctx: Context, command: MessageSearch) -> SearchPage:
+    """Read one more than was asked for, to know whether there are more."""
+    asked, is_ranked = question(command.query), command.order == "best"
+    filters = Filters(
+        command.conversation,
+        command.sender,
+        command.type,
+        _naive(command.after, "$.after"),
+        _naive(command.before, "$.before"),
+    )
+    below = _as_place(command.cursor) if command.cursor else None
+    try:
+        async with ctx.services.searches:
+            rows = await messages.search(
+                ctx.db, ctx.user, asked, filters, command.limit + 1, is_ranked=is_ranked, below=below
+            )
+            found = await _marked(ctx, rows[: command.limit], asked)
+    except TooSlow:
+        raise Busy("the search took too long: name a conversation, a time or a rarer word") from None
+    if (
+        command.conversation
+        and not rows
+        and not await conversations.ever_member(ctx.db, command.conversation, ctx.user)
+    ):
+        raise NotFound
+    return SearchPage(found, _as_cursor(rows[command.limit - 1].place) if len(rows) > command.limit else None)
+
+
+async def _marked(ctx: Context, rows: Sequence[HitRow], asked: Question) -> list[FoundMessage]:
+    hits = messages_in((row.snapshot for row in rows), ctx.user)
+    words = candidates((message.content for message in hits), asked)
+    fitting = {row.word for row in await messages.sought_among(ctx.db, words, asked)} if words else set()
+    return [FoundMessage(message, [Mark(*span) for span in marks(message.content, fitting, asked)]) for message in hits]
+
+
+def _naive(time: datetime | None, field: str) -> datetime | None:
+    """Return a time as the database has it."""
+    try:
+        return time.astimezone(UTC).replace(tzinfo=None) if time else None
+    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, somewhere else
+        raise BadField("name a time between the years 1 and 9999", field=field) from None
+
+
+def _as_cursor(place: Place) -> str:
+    return f"{place.score}|{place.at.isoformat()}|{place.conversation}|{place.seq}|{place.as_of.isoformat()}"
+
+
+def _as_place(cursor: str) -> Place:
+    try:
+        score, at, conversation, seq, as_of = cursor.split("|")
+        place = Place(int(score), _time(at), UUID(conversation), int(seq), _time(as_of))
+    except ValueError:
+        raise BadField("pass `next` of the page before", field="$.cursor") from None
+    if max(abs(place.score), abs(place.seq)) > MAX_SAFE_INTEGER:
+        raise BadField("pass `next` of the page before", field="$.cursor")
+    return place
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)

@@ -24,6 +24,7 @@ from .replies import (
     Presences,
     ReceiptPage,
     Resumed,
+    SearchPage,
     SessionPage,
     SessionRefreshed,
     SessionsRevoked,
@@ -45,6 +46,7 @@ from .types import (
     FlowState,
     IdToken,
     MessageId,
+    MessageType,
     Name,
     NewPassword,
     OwnStatus,
@@ -52,9 +54,11 @@ from .types import (
     Phone,
     Platform,
     Provider,
+    Query,
     RedirectUri,
     RequestId,
     Rev,
+    SearchOrder,
     Seq,
     SessionId,
     SessionScope,
@@ -562,7 +566,7 @@ class MessageHide(Command[Done], frozen=True, tag="message.hide"):
 
 
 class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
-    """Read messages by ``seq``: the last ones, those before a ``seq``, or those after one.
+    """Read messages by ``seq``: the last ones, those before a ``seq``, those after one, or those around a message.
 
     Reading changes nothing.
     """
@@ -573,7 +577,34 @@ class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
     before: Seq | None = None
     after: Seq | None = None
     """Not together with ``before``."""
+    around: MessageId | Seq | None = None
+    """A message, or a ``seq``: half of the page is before it. Not together with the other two."""
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
+
+
+class MessageSearch(Command[SearchPage], frozen=True, tag="message.search"):
+    """Search what you may read: all your conversations, or one. Words that are inflected are found as well.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+    query: Query
+    """Words that a message has all of. ``"a phrase"``, ``-without``, ``this OR that``; the last word may be unfinished,
+    from its third letter on."""
+    conversation: ConversationId | None = None
+    sender: UserId | None = None
+    type: MessageType | None = None
+    after: Timestamp | None = None
+    """Not before this time."""
+    before: Timestamp | None = None
+    """Before this time."""
+    order: SearchOrder = "best"
+    """``newest`` first, or of the 300 newest those first that fit best, where a message loses half in half a year."""
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
+    cursor: Annotated[str, Meta(max_length=200)] | None = None
+    """``next`` of the page before, with everything else as it was."""
 
 
 class ReactionSet(Command[Done], frozen=True, tag="reaction.set"):

@@ -242,12 +242,37 @@ class Presences(Struct, frozen=True):
     presences: list[Presence]
 
 
-class HistoryPage(Struct, frozen=True):
+class HistoryPage(Struct, frozen=True, omit_defaults=True):
     """Messages by rising ``seq``, whichever way was asked."""
 
     messages: list[Message]
     more: bool
-    """Whether there are more in the direction asked."""
+    """Whether there are more in the direction asked; around a message, before the page."""
+    more_after: bool = False
+    """Whether there are more behind a page around a message."""
+
+
+class Mark(Struct, frozen=True):
+    """A part of a message's content, counted in characters (Unicode code points, not UTF-16 units)."""
+
+    start: int
+    end: int
+    """The first character that is no longer part of it."""
+
+
+class FoundMessage(Struct, frozen=True):
+    """A message, and what of its content was asked for."""
+
+    message: Message
+    marks: list[Mark]
+
+
+class SearchPage(Struct, frozen=True, omit_defaults=True):
+    """Messages that were found, in the order asked for."""
+
+    found: list[FoundMessage]
+    next: str | None = None
+    """Pass it as ``cursor`` for the next page; absent on the last one."""
 
 
 class CodeSent(Struct, frozen=True):

@@ -32,6 +32,10 @@ Content: TypeAlias = Annotated[
     str,
     Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*\Z", description="Text of 1 to 4,096 characters, no NUL."),
 ]
+Query: TypeAlias = Annotated[
+    str,
+    Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*\Z", description="1 to 256 characters, no NUL."),
+]
 Name: TypeAlias = Annotated[
     str,
     Meta(
@@ -140,6 +144,7 @@ DeliveryStatus: TypeAlias = Literal["sent", "delivered", "read"]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 PresenceStatus: TypeAlias = Literal["online", "away", "busy", "offline"]
 OwnStatus: TypeAlias = Literal["online", "away", "busy"]
+SearchOrder: TypeAlias = Literal["best", "newest"]
 SessionScope: TypeAlias = Literal["others", "all"]
 Fate: TypeAlias = Literal["keep", "erase"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]

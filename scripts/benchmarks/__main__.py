@@ -20,6 +20,7 @@ from .history import history
 from .idle import idle
 from .logins import logins
 from .report import Figure, Run, comparison, read, table
+from .search import search
 from .stage import Stage, stage
 from .storm import storm
 from .writes import writes
@@ -33,6 +34,7 @@ BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
     "channel": channel,
     "history": history,
     "logins": logins,
+    "search": search,
     "storm": storm,
 }
 
@@ -55,12 +57,12 @@ def main() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[BENCH]...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
 def run(names: tuple[str, ...], json_file: Path | None) -> None:
-    """Run benches; all of them by default, which takes about nine minutes. Leave the machine alone.
+    """Run benches; all of them by default, which takes about twelve minutes. Leave the machine alone.
 
     idle: memory of a connection. connects: CPU of opening one. writes: persisted messages a second. direct: their
-    latency and cost at half of that. group, channel: CPU of a delivery. history: pages a second. logins: how long
-    those that fail last, and what many at once cost others. storm: everybody comes back at once. Ends with 1 when a
-    promise is not kept.
+    latency and cost at half of that. group, channel: CPU of a delivery. history: pages a second. search: history
+    and search at a million messages. logins: how long those that fail last, and what many at once cost others.
+    storm: everybody comes back at once. Ends with 1 when a promise is not kept.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

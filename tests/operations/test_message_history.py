@@ -60,6 +60,54 @@ async def test_pages_forwards_meet_every_message_once(direct: UUID, alice: Clien
 
 
 @pytest.mark.parametrize(
+    ("seq", "limit", "seqs", "more", "more_after"),
+    [
+        (5, 3, [4, 5, 6], True, True),
+        (5, 4, [3, 4, 5, 6], True, True),
+        (5, 1, [5], True, True),
+        (1, 3, [1, 2], False, True),
+        (9, 3, [8, 9], True, False),
+        (5, 100, [*range(1, 10)], False, False),
+        (0, 4, [1, 2], False, True),
+        (100, 4, [8, 9], True, False),
+    ],
+)
+async def test_a_page_around_a_place_says_what_is_on_both_sides(
+    seq: int, limit: int, seqs: list[int], more: bool, more_after: bool, direct: UUID, alice: Client
+) -> None:
+    await say(alice, direct, *"abcdefghi")
+
+    page = await alice.call(MessageHistory(conversation=direct, around=seq, limit=limit))
+
+    assert seqs == [message.seq for message in page.messages]
+    assert (more, more_after) == (page.more, page.more_after)
+
+
+async def test_a_page_around_a_message_has_it_in_the_middle(direct: UUID, alice: Client, bob: Client) -> None:
+    ids = await say(alice, direct, *"abcde")
+
+    page = await bob.call(MessageHistory(conversation=direct, around=ids[2], limit=3))
+
+    assert ["b", "c", "d"] == [message.content for message in page.messages]
+
+
+async def test_around_what_one_may_not_read_there_is_nothing(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
+    before, after = await say(alice, group, "before", "after")
+    await db.execute("UPDATE messages.members SET joined_seq = 1 WHERE user_id = $1", bob.user)
+
+    assert ["after"] == await texts(bob, MessageHistory(conversation=group, around=after))
+    with pytest.raises(CommandFailed, match="not_found"):
+        await bob.call(MessageHistory(conversation=group, around=before))
+
+
+async def test_around_goes_with_neither_before_nor_after(direct: UUID, alice: Client) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await alice.call(MessageHistory(conversation=direct, around=5, after=1))
+
+    assert ("bad_field", "$.around") == (failed.value.code, failed.value.field)
+
+
+@pytest.mark.parametrize(
     ("place", "expected"), [({"before": 0}, []), ({"before": 1}, []), ({"after": 2}, []), ({"after": 2**53 - 1}, [])]
 )
 async def test_beyond_the_ends_there_is_nothing(

@@ -33,7 +33,9 @@ from .issuer import Issuer
 from .services import Databases
 from .waiting import until
 
-UNLIMITED = {"commands_per_s": 0, "sends_per_s": 0, "creations_per_min": 0, "handshakes_per_s": 0}
+UNLIMITED = dict.fromkeys(
+    ("commands_per_s", "sends_per_s", "searches_per_s", "creations_per_min", "handshakes_per_s"), 0
+)
 """What lets tests do in a second what people do in an hour."""
 
 KEY = "the secret key of the servers in tests"
