@@ -64,6 +64,32 @@ class Blocking(Forbidden):
     """You have blocked this user; unblock first."""
 
 
+class TooLate(Forbidden):
+    """It is too late to change this."""
+
+
+class TooMany(Forbidden):
+    """There are as many as may be; take one away first."""
+
+
+class Anonymous(Forbidden):
+    """The poll is anonymous."""
+
+
+class EmptyText(BadField):
+    """A text must say something."""
+
+    def __init__(self) -> None:
+        super().__init__(field="$.content")
+
+
+class BadOption(BadField):
+    """The poll has no such option, or takes one only."""
+
+    def __init__(self) -> None:
+        super().__init__(field="$.options")
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -106,6 +132,12 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "bad_reply": NotFound,
     "blocking": Blocking,
     "busy": Busy,
+    "empty": EmptyText,
+    "too_late": TooLate,
+    "too_many": TooMany,
+    "bad_option": BadOption,
+    "closed": TooLate,
+    "anonymous": Anonymous,
 }
 
 

@@ -92,6 +92,7 @@ class Server:
             loop.time,
             database,
             self._accounts,
+            settings.edit_window_s,
             asyncio.Semaphore(CATCH_UPS),
         )
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,9 +8,11 @@ from . import (
     messages,
     passwords,
     phones,
+    polls,
     reactions,
     receipts,
     sessions,
+    threads,
     tokens,
     typing,
 )
@@ -23,9 +25,11 @@ __all__ = [
     "messages",
     "passwords",
     "phones",
+    "polls",
     "reactions",
     "receipts",
     "sessions",
+    "threads",
     "tokens",
     "typing",
 ]

@@ -16,6 +16,7 @@ from scripts.benchmarks import report
 
 from .contract import (
     ALIASES,
+    METADATA_STRUCTS,
     REPLY_STRUCTS,
     RESULTS,
     Field,
@@ -42,6 +43,7 @@ def protocol_blocks() -> dict[str, str]:
         "commands": "\n".join(_command(op, command) for op, command in COMMANDS.items()),
         "replies": "\n".join(_section(s.__name__, s) for s in REPLY_STRUCTS if s is not Reply),
         "events": "\n".join(_section(op, event) for op, event in EVENTS.items()),
+        "metadata": "\n".join(_section(s.__name__, s) for s in METADATA_STRUCTS),
         "types": _types(),
         "errors": _errors(),
         "closes": _closes(),
@@ -95,6 +97,7 @@ def expression(annotation: Any) -> str:
 SIMPLE: dict[Any, str] = {
     str: "string",
     int: "integer",
+    float: "number",
     bool: "boolean",
     UUID: "[uuid](#types)",
     Any: "anything",

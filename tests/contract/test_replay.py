@@ -23,7 +23,7 @@ EXAMPLES = load()
 MADE_ANEW = {
     *("created_at", "last_message_at", "expires_at", "expires_ms", "after_ms", "heartbeat_ms", "max_frame_bytes"),
     *("time", "rev", "last_rev", "session", "epoch", "server", "next", "last_activity_at", "device", "user_agent"),
-    *("token", "refresh_token", "access_token", "access_expires_at", "retry_after_ms"),
+    *("token", "refresh_token", "access_token", "access_expires_at", "retry_after_ms", "written_at", "pinned_at"),
 }
 LEARNT = {"next", "epoch", "token", "refresh_token"}
 PHONE_OF_ALICE = "+4915100000001"
