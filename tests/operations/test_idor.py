@@ -59,7 +59,7 @@ ALLOWED = {
 """One who left may read what was there until then, copy it, and put it away."""
 
 LEFT_OUT = {("message.send", "mentions")}
-"""Lists in which whoever is not meant counts for nothing, without a word: test_message_send.py."""
+"""Lists in which whoever takes no part counts for nothing, without a word: test_message_mentions.py."""
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list", "message.mentions"),
