@@ -44,21 +44,21 @@ WHERE s.id = $2 AND (messages.readable($1, $2, $3)).id IS NOT NULL
 -- name: replies(conversation, message, viewer, seq, limit) -> ReadRow
 -- The replies above `seq`, the first one first.
 SELECT s.seq, to_jsonb(s)::text AS snapshot
-FROM messages.replies($1, $2, $3) r
+FROM (SELECT x.id, x.seq FROM messages.replies($1, $2, $3) x WHERE x.seq > $4 ORDER BY x.seq LIMIT $5) r
 JOIN messages.snapshots s ON s.id = r.id
-WHERE r.seq > $4
 ORDER BY r.seq
-LIMIT $5
 
 -- name: page(conversation, viewer, before, is_followed, limit) -> ThreadListRow
 -- Messages with replies below a place in the order, which is the seq of the last reply that there ever was, descending.
-SELECT t.last_seq, to_jsonb(s)::text AS snapshot, r.replies, to_jsonb(l)::text AS last_reply, coalesce(f.followed, FALSE)
+SELECT t.last_seq, to_jsonb(s)::text AS snapshot, r.replies, to_jsonb(l)::text AS last_reply,
+       EXISTS (SELECT FROM messages.follows f WHERE f.user_id = $2 AND f.message_id = t.message_id AND f.followed) AS followed
 FROM messages.thread_heads t
 JOIN messages.snapshots s ON s.id = t.message_id
 CROSS JOIN LATERAL (SELECT count(*) AS replies, max(x.seq) AS seq FROM messages.replies($1, t.message_id, $2) x) r
 JOIN messages.snapshots l ON l.conversation_id = $1 AND l.seq = r.seq
-LEFT JOIN messages.follows f ON f.user_id = $2 AND f.message_id = t.message_id
-WHERE t.conversation_id = $1 AND t.last_seq < $3 AND (NOT $4 OR f.followed)
+WHERE t.conversation_id = $1 AND t.last_seq < $3
+  AND (NOT $4 OR EXISTS (SELECT FROM messages.follows f
+                         WHERE f.user_id = $2 AND f.message_id = t.message_id AND f.followed))
   AND (messages.readable($1, t.message_id, $2)).id IS NOT NULL
 ORDER BY t.last_seq DESC
 LIMIT $5
