@@ -14,6 +14,7 @@ from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.doors import Answer, line, post
 from tests.support.other_service import Sql
+from tests.support.talk import ask, say
 from tests.support.waiting import heard
 from tests.support.world import Worker, World
 
@@ -37,22 +38,36 @@ async def test_what_is_sent_by_post_is_heard_over_sockets(
 
 
 async def test_every_command_has_this_door(
-    group: UUID, alice: Client, worker: Worker, token: str, people: World
+    group: UUID, direct: UUID, alice: Client, worker: Worker, token: str, people: World
 ) -> None:
     somebody = await people.user()
     message = uuid7()
+    poll, pinned = await ask(alice, group), await say(alice, direct, "hi")
     asked: dict[str, dict[str, Any]] = {
         "conversation.create": {"conversation": uuid7(), "type": "direct", "participants": [somebody]},
         "conversation.list": {},
         "conversation.get": {"conversation": group},
         "message.send": {"conversation": group, "message": message, "content": "hi"},
         "message.edit": {"conversation": group, "message": message, "content": "hello"},
+        "message.edits": {"conversation": group, "message": message},
+        "message.forward": {"conversation": group, "message": uuid7(), "source": message},
+        "message.pins": {"conversation": group},
+        "message.mentions": {},
         "reaction.set": {"conversation": group, "message": message, "emoji": "👍"},
+        "reaction.list": {"conversation": group, "message": message},
+        "poll.vote": {"conversation": group, "message": poll, "options": [0]},
+        "poll.voters": {"conversation": group, "message": poll, "option": 0},
+        "thread.get": {"conversation": group, "message": message},
+        "thread.list": {"conversation": group},
+        "thread.follow": {"conversation": group, "message": message},
         "message.history": {"conversation": group},
         "delivery.ack": {"conversation": group, "seq": 1},
         "message.read": {"conversation": group, "seq": 1},
         "typing.set": {"conversation": group},
+        "message.pin": {"conversation": direct, "message": pinned},
         "message.delete": {"conversation": group, "message": message},
+        "message.hide": {"conversation": group, "message": message},
+        "contact.block": {"user": somebody},
     }
 
     answers = {op: await post(worker, token, op, **fields) for op, fields in asked.items()}
@@ -61,7 +76,8 @@ async def test_every_command_has_this_door(
     elsewhere = {op for op in COMMANDS if op.partition(".")[0] in {"session", *of_accounts}}
     assert set(COMMANDS) - elsewhere == set(asked)
     assert dict.fromkeys(asked, 200) == {op: answer.status for op, answer in answers.items()}
-    assert ["hi", "hello", "hello", ""] == [(await alice.next(Message)).content for _ in range(4)]
+    told = [await alice.next(Message, lambda event: event.message == message) for _ in range(4)]
+    assert ["hi", "hello", "hello", ""] == [each.content for each in told]
     assert [1] == [receipt.read_seq for receipt in await heard(alice, Receipt) if receipt.read_seq]
 
 
