@@ -44,6 +44,8 @@ class Services:
     """The identity of the database."""
     accounts: Accounts
     presences: Presences
+    edit_window_s: float
+    """For how long a message can be edited; 0: for ever."""
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
     searches: asyncio.Semaphore

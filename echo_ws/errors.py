@@ -74,6 +74,32 @@ class Gone(Forbidden):
     """The account of the other one was deleted: nobody would read it."""
 
 
+class TooLate(Forbidden):
+    """It is too late to change this."""
+
+
+class TooMany(Forbidden):
+    """There are as many as may be; take one away first."""
+
+
+class Anonymous(Forbidden):
+    """The poll is anonymous."""
+
+
+class EmptyText(BadField):
+    """A text must say something."""
+
+    def __init__(self) -> None:
+        super().__init__(field="$.content")
+
+
+class BadOption(BadField):
+    """The poll has no such option, or takes one only."""
+
+    def __init__(self) -> None:
+        super().__init__(field="$.options")
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -117,6 +143,12 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "blocking": Blocking,
     "gone": Gone,
     "busy": Busy,
+    "empty": EmptyText,
+    "too_late": TooLate,
+    "too_many": TooMany,
+    "bad_option": BadOption,
+    "closed": TooLate,
+    "anonymous": Anonymous,
 }
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, json, msgpack
 
 from echo_ws_db.changes import ChangeRow, MissedRow
 from echo_ws_protocol.codec import BROKEN
-from echo_ws_protocol.events import Contact, Conversation, Hidden, Member, Membership, Message, OwnChange
+from echo_ws_protocol.events import Contact, Conversation, Hidden, Member, Membership, Message, OwnChange, Thread
 from echo_ws_protocol.types import ConversationType, Role
 
 from .logs import get_logger
@@ -108,6 +108,15 @@ class HiddenBody(Struct):
     conversation_id: UUID
     message_id: UUID
     seq: int
+
+
+class ThreadBody(Struct):
+    """A row of ``messages.follows`` as JSON."""
+
+    user_rev: int
+    conversation_id: UUID
+    message_id: UUID
+    followed: bool
 
 
 class MemberBody(Struct):
@@ -249,6 +258,10 @@ def as_hidden(row: HiddenBody) -> Hidden:
     return Hidden(conversation=row.conversation_id, message=row.message_id, seq=row.seq, rev=row.user_rev)
 
 
+def as_thread(row: ThreadBody) -> Thread:
+    return Thread(conversation=row.conversation_id, message=row.message_id, rev=row.user_rev, followed=row.followed)
+
+
 def events_in(
     rows: Sequence[ChangeRow | MissedRow], limit: int, max_bytes: int | None = None
 ) -> tuple[list[Told[Thing]], int]:
@@ -347,9 +360,11 @@ _MEMBER = json.Decoder(MemberBody)
 _MEMBERSHIP = json.Decoder(MembershipBody)
 _CONTACT = json.Decoder(ContactBody)
 _HIDDEN = json.Decoder(HiddenBody)
+_THREAD = json.Decoder(ThreadBody)
 
 _OWN: dict[str, Callable[[str], OwnChange]] = {
     "membership": lambda body: as_membership(_MEMBERSHIP.decode(body)),
     "contact": lambda body: as_contact(_CONTACT.decode(body)),
     "hidden": lambda body: as_hidden(_HIDDEN.decode(body)),
+    "thread": lambda body: as_thread(_THREAD.decode(body)),
 }

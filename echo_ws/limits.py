@@ -22,6 +22,7 @@ from echo_ws_protocol.commands import (
     Command,
     ConversationCreate,
     EmailChange,
+    MessageForward,
     MessageSearch,
     MessageSend,
     OauthConnect,
@@ -44,6 +45,9 @@ STRIKES, STRIKES_S = 3, 10.0
 
 GUESSES_PER_MIN = 5
 """How often a minute a user with a session may try the password, to change something about the account."""
+
+_LIKE: dict[type[Command[Any]], type[Command[Any]]] = {MessageForward: MessageSend}
+"""What counts as something else: it takes from the same bucket, and waits for the same appointments."""
 
 _EARLY_S = 0.05
 _INEXACT_S = 0.005
@@ -245,6 +249,7 @@ class Limits:
 
     def ask(self, user: UUID, allowance: Allowance, command: type[Command[Any]], now: float) -> Wait | None:
         """Take one of each bucket that the command needs and return None, or take none and return how long to wait."""
+        command = _LIKE.get(command, command)
         kind, buckets = Command, [allowance.bucket] if allowance.bucket else []
         if command in self._by_user:
             kind = command

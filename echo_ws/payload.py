@@ -21,6 +21,7 @@ from echo_ws_protocol.events import (
     OwnChange,
     Receipt,
     Session,
+    Thread,
     Typing,
 )
 from echo_ws_protocol.replies import Reply
@@ -51,6 +52,7 @@ _KINDS: dict[type, Kind] = {
     Membership: Kind.OWN,
     Contact: Kind.OWN,
     Hidden: Kind.OWN,
+    Thread: Kind.OWN,
     Typing: Kind.MOMENTARY,
     Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,

@@ -101,6 +101,7 @@ class Server:
             database,
             self._accounts,
             self._presences,
+            settings.edit_window_s,
             asyncio.Semaphore(CATCH_UPS),
             asyncio.Semaphore(SEARCHES),
         )

@@ -149,6 +149,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bad_frames_per_min: Annotated[
         Limit, Meta(description="Messages a minute on one connection that are no commands; more close it. 0: no limit.")
     ] = 10
+    edit_window_s: Annotated[
+        float, Meta(ge=0, le=315_360_000, description="Seconds in which a message can be edited. 0: for ever.")
+    ] = 172_800
     trusted_networks: Annotated[
         tuple[Network, ...],
         Meta(

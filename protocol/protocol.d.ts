@@ -12,13 +12,16 @@ export type Seq = number;
 /** Number of a change in its conversation: 1, 2, 3 … */
 export type Rev = number;
 
+/** Place of an option in a poll, from 0. */
+export type Option = number;
+
 /** Chosen by the client; the reply carries it back. */
 export type RequestId = number;
 
 export type Milliseconds = number;
 
-/** Text of 1 to 4,096 characters, no NUL. */
-export type Content = string;
+/** Text of up to 4,096 characters, no NUL. */
+export type Caption = string;
 
 /** 1 to 256 characters, no NUL. */
 export type Query = string;
@@ -31,6 +34,15 @@ export type Token = string;
 
 /** A phone number with country code: `+49 151 23456789`. */
 export type Phone = string;
+
+/** A phone number as somebody noted it. */
+export type PhoneText = string;
+
+/** A URL with https, in ASCII. */
+export type Url = string;
+
+/** `image/jpeg`, `audio/ogg` … */
+export type MimeType = string;
 
 /** An e-mail address in ASCII; kept in lower case. */
 export type Email = string;
@@ -571,28 +583,60 @@ export interface ConversationMarkUnread {
 }
 
 /**
- * Send a text message under an id of your choice (UUIDv7 advised).
+ * Send a message under an id of your choice (UUIDv7 advised).
  * Repeating it stores nothing and gets the first answer again, for ever.
  */
 export interface MessageSend {
   op: "message.send";
   conversation: Uuid;
   message: Uuid;
-  content: Content;
+  /** The text, or the caption of anything else. Only a text must have some. */
+  content?: Caption;
   /** A message in the same conversation. */
   reply_to?: Uuid;
+  type?: MessageType;
+  /** What belongs to the type, at most 4,096 bytes: see [Metadata](#metadata). A text has none. */
+  metadata?: Record<string, unknown>;
+  /** Whom you name. Who does not take part is left out. */
+  mentions?: Uuid[];
   id?: RequestId;
 }
 
 /**
- * Change the text of a message of yours.
- * Repeating it changes nothing.
+ * Send a copy of a message that you can read, as a message of yours, under an id of your choice.
+ * Repeating it stores nothing and gets the first answer again, for ever. A poll begins anew, without votes.
+ */
+export interface MessageForward {
+  op: "message.forward";
+  conversation: Uuid;
+  /** The id of the copy. */
+  message: Uuid;
+  /** The message to be copied, from whichever conversation. */
+  source: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Change the text of a message of yours, or the caption of an image, a video, an audio or a document.
+ * Repeating it changes nothing. After some time (48 hours, if the operator chose no other) it is too late.
  */
 export interface MessageEdit {
   op: "message.edit";
   conversation: Uuid;
   message: Uuid;
-  content: Content;
+  /** A caption may be empty, a text may not. */
+  content: Caption;
+  id?: RequestId;
+}
+
+/**
+ * Read what a message said before it was edited: the last 100 versions.
+ * Reading changes nothing.
+ */
+export interface MessageEdits {
+  op: "message.edits";
+  conversation: Uuid;
+  message: Uuid;
   id?: RequestId;
 }
 
@@ -615,6 +659,40 @@ export interface MessageHide {
   op: "message.hide";
   conversation: Uuid;
   message: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Pin a message for everyone, or no longer: as an admin of a group or channel, or in a direct conversation.
+ * Repeating it changes nothing. There are at most 50 in a conversation.
+ */
+export interface MessagePin {
+  op: "message.pin";
+  conversation: Uuid;
+  message: Uuid;
+  on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Read the pinned messages of a conversation, the one pinned last first.
+ * Reading changes nothing.
+ */
+export interface MessagePins {
+  op: "message.pins";
+  conversation: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Read the messages in which you are named, of all conversations, the last one first.
+ * Reading changes nothing.
+ */
+export interface MessageMentions {
+  op: "message.mentions";
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
   id?: RequestId;
 }
 
@@ -666,6 +744,92 @@ export interface ReactionSet {
   conversation: Uuid;
   message: Uuid;
   emoji: Emoji;
+  on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Read who put which emoji on a message, the first one first.
+ * Reading changes nothing.
+ */
+export interface ReactionList {
+  op: "reaction.list";
+  conversation: Uuid;
+  message: Uuid;
+  /** Only this one. */
+  emoji?: Emoji;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
+  id?: RequestId;
+}
+
+/**
+ * Choose among the options of a poll, in place of what you chose before.
+ * Repeating it changes nothing.
+ */
+export interface PollVote {
+  op: "poll.vote";
+  conversation: Uuid;
+  message: Uuid;
+  /** By their places in `metadata.options`, from 0: one, or several in a poll that is `multiple`, or none. */
+  options: Option[];
+  id?: RequestId;
+}
+
+/**
+ * Read who chose an option of a poll, the first one first. An anonymous poll does not tell.
+ * Reading changes nothing.
+ */
+export interface PollVoters {
+  op: "poll.voters";
+  conversation: Uuid;
+  message: Uuid;
+  option: Option;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
+  id?: RequestId;
+}
+
+/**
+ * Read a message and the replies to it, by rising `seq`.
+ * Reading changes nothing.
+ */
+export interface ThreadGet {
+  op: "thread.get";
+  conversation: Uuid;
+  /** The one that the others reply to. */
+  message: Uuid;
+  /** Replies above this `seq`. */
+  after?: Seq;
+  limit?: number;
+  id?: RequestId;
+}
+
+/**
+ * List the messages of a conversation that have replies, the one with the latest reply first.
+ * Reading changes nothing.
+ */
+export interface ThreadList {
+  op: "thread.list";
+  conversation: Uuid;
+  /** Only those that you follow. */
+  followed?: boolean;
+  /** `next` of the page before. */
+  before?: Seq;
+  limit?: number;
+  id?: RequestId;
+}
+
+/**
+ * Follow the replies to a message, or no longer. Your other devices hear `thread`.
+ * Repeating it changes nothing.
+ */
+export interface ThreadFollow {
+  op: "thread.follow";
+  conversation: Uuid;
+  message: Uuid;
   on?: boolean;
   id?: RequestId;
 }
@@ -749,6 +913,90 @@ export interface ContactBlock {
   /** For yourself; nobody else is told. */
   reason?: Name;
   id?: RequestId;
+}
+
+/** An image. */
+export interface ImageMetadata {
+  file_url: Url;
+  thumbnail_url?: Url;
+  width?: number;
+  height?: number;
+  /** In bytes. */
+  size?: number;
+  mime_type?: MimeType;
+  /** The same as `content`; you may send either, and an edit changes both. */
+  caption?: string;
+}
+
+/** A video. */
+export interface VideoMetadata {
+  file_url: Url;
+  thumbnail_url?: Url;
+  width?: number;
+  height?: number;
+  /** In bytes. */
+  size?: number;
+  mime_type?: MimeType;
+  /** The same as `content`; you may send either, and an edit changes both. */
+  caption?: string;
+  /** In seconds. */
+  duration?: number;
+}
+
+/** A voice message, or music. */
+export interface AudioMetadata {
+  file_url: Url;
+  /** In seconds. */
+  duration: number;
+  /** In bytes. */
+  size?: number;
+  mime_type?: MimeType;
+  /** How loud it is, from beginning to end. */
+  waveform?: number[];
+}
+
+/** A file of any kind. */
+export interface DocumentMetadata {
+  file_url: Url;
+  file_name: Name;
+  /** In bytes. */
+  size: number;
+  mime_type: MimeType;
+}
+
+/** A place, in degrees. */
+export interface LocationMetadata {
+  latitude: number;
+  longitude: number;
+  name?: string;
+  address?: string;
+}
+
+/** Somebody's card. */
+export interface ContactMetadata {
+  name: Name;
+  phones?: PhoneText[];
+  /** Who it is, if known; the server does not look. */
+  user?: Uuid;
+}
+
+/** A sticker: a picture, an emoji, or both. */
+export interface StickerMetadata {
+  file_url?: Url;
+  emoji?: Emoji;
+  pack?: string;
+}
+
+/** A question with answers to choose from. Votes come by `poll.vote`. */
+export interface PollMetadata {
+  question: string;
+  options: string[];
+  /** Whether one may choose several. */
+  multiple?: boolean;
+  /** Whether nobody is told who chose what. */
+  anonymous?: boolean;
+  /** From when on there are no more votes. Kept in UTC, to the second. */
+  closes_at?: Timestamp;
 }
 
 /** Why a command was not carried out. */
@@ -923,8 +1171,8 @@ export interface Resumed {
   time: Timestamp;
   /** With `changes` you have every change of your own up to here. */
   rev: Rev;
-  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid. */
-  changes?: (Membership | Contact | Hidden)[];
+  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid, which threads you follow. */
+  changes?: (Membership | Contact | Hidden | Thread)[];
   /** There are more `changes`: ask again from `rev`. */
   more?: boolean;
   conversations?: ConversationChanges[];
@@ -937,6 +1185,14 @@ export interface Presences {
   presences: Presence[];
 }
 
+/** What you added to a message. */
+export interface Mine {
+  /** Your emoji on it. */
+  reactions?: string[];
+  /** The options that you chose in it, from 0. */
+  votes?: number[];
+}
+
 /** Messages by rising `seq`, whichever way was asked. */
 export interface HistoryPage {
   messages: Message[];
@@ -944,6 +1200,8 @@ export interface HistoryPage {
   more: boolean;
   /** Whether there are more behind a page around a message. */
   more_after?: boolean;
+  /** Your own reactions and votes, where there are any. */
+  mine?: Record<Uuid, Mine>;
 }
 
 /** A part of a message's content, counted in characters (Unicode code points, not UTF-16 units). */
@@ -964,6 +1222,89 @@ export interface SearchPage {
   found: FoundMessage[];
   /** Pass it as `cursor` for the next page; absent on the last one. */
   next?: string;
+}
+
+/** What a message said, and since when. */
+export interface Edit {
+  content: string;
+  written_at: Timestamp;
+}
+
+/** What a message said before, the oldest first; what it says now is not among them. */
+export interface EditPage {
+  edits: Edit[];
+}
+
+/** Pinned messages, the one pinned last first. */
+export interface PinPage {
+  messages: Message[];
+  /** Your own reactions and votes, where there are any. */
+  mine?: Record<Uuid, Mine>;
+}
+
+/** Messages in which you are named, the last one first. */
+export interface MentionPage {
+  messages: Message[];
+  /** Your own reactions and votes, where there are any. */
+  mine?: Record<Uuid, Mine>;
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Somebody's emoji on a message. */
+export interface Reaction {
+  user: Uuid;
+  emoji: string;
+  created_at: Timestamp;
+}
+
+/** Reactions, the first one first. */
+export interface ReactionPage {
+  reactions: Reaction[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Who chose an option, and when. */
+export interface Voter {
+  user: Uuid;
+  created_at: Timestamp;
+}
+
+/** Who chose an option, the first one first. */
+export interface VoterPage {
+  voters: Voter[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** A message with replies, as you see it. */
+export interface ThreadSummary {
+  message: Message;
+  /** How many there are that you can read. */
+  replies: number;
+  last_reply: Message;
+  followed?: boolean;
+}
+
+/** Messages with replies, the one with the latest reply first. */
+export interface ThreadPage {
+  threads: ThreadSummary[];
+  /** Pass it as `before` for the next page; absent on the last one. */
+  next?: Seq;
+}
+
+/** A message and replies to it, by rising `seq`. */
+export interface ThreadDetails {
+  message: Message;
+  /** How many there are that you can read, on all pages. */
+  replies: number;
+  messages: Message[];
+  /** Whether there are more: ask again with the last `seq` as `after`. */
+  more: boolean;
+  followed?: boolean;
+  /** Your own reactions and votes, where there are any. */
+  mine?: Record<Uuid, Mine>;
 }
 
 /** A code is on its way, if there is anybody to get one: the answer is the same for every number. */
@@ -1129,6 +1470,16 @@ export interface Hidden {
   rev: Rev;
 }
 
+/** You follow the replies to a message, or no longer. Goes to you alone. */
+export interface Thread {
+  op: "thread";
+  conversation: Uuid;
+  message: Uuid;
+  /** Number of the change among those that concern you alone. */
+  rev: Rev;
+  followed?: boolean;
+}
+
 /**
  * How far a participant has received and read. A maximum: older and lower ones may be ignored.
  * Of yourself it tells all your devices. `read_seq` of others is 0 where one of you two does not show it.
@@ -1216,12 +1567,23 @@ export interface Commands {
   "conversation.unread": ConversationUnread;
   "conversation.mark_unread": ConversationMarkUnread;
   "message.send": MessageSend;
+  "message.forward": MessageForward;
   "message.edit": MessageEdit;
+  "message.edits": MessageEdits;
   "message.delete": MessageDelete;
   "message.hide": MessageHide;
+  "message.pin": MessagePin;
+  "message.pins": MessagePins;
+  "message.mentions": MessageMentions;
   "message.history": MessageHistory;
   "message.search": MessageSearch;
   "reaction.set": ReactionSet;
+  "reaction.list": ReactionList;
+  "poll.vote": PollVote;
+  "poll.voters": PollVoters;
+  "thread.get": ThreadGet;
+  "thread.list": ThreadList;
+  "thread.follow": ThreadFollow;
   "delivery.ack": DeliveryAck;
   "message.read": MessageRead;
   "message.receipts": MessageReceipts;
@@ -1264,12 +1626,23 @@ export interface Results {
   "conversation.unread": Unread;
   "conversation.mark_unread": Done;
   "message.send": MessageSent;
+  "message.forward": MessageSent;
   "message.edit": Done;
+  "message.edits": EditPage;
   "message.delete": Done;
   "message.hide": Done;
+  "message.pin": Done;
+  "message.pins": PinPage;
+  "message.mentions": MentionPage;
   "message.history": HistoryPage;
   "message.search": SearchPage;
   "reaction.set": Done;
+  "reaction.list": ReactionPage;
+  "poll.vote": Done;
+  "poll.voters": VoterPage;
+  "thread.get": ThreadDetails;
+  "thread.list": ThreadPage;
+  "thread.follow": Done;
   "delivery.ack": Watermarks;
   "message.read": Watermarks;
   "message.receipts": ReceiptPage;
@@ -1288,6 +1661,7 @@ export interface Events {
   "membership": Membership;
   "contact": Contact;
   "hidden": Hidden;
+  "thread": Thread;
   "receipt": Receipt;
   "typing": Typing;
   "presence": Presence;

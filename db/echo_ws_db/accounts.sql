@@ -233,6 +233,7 @@ BEGIN
     DELETE FROM users.contacts c WHERE c.user_id = owner;
     DELETE FROM users.blocked_users b WHERE b.user_id = owner;
     DELETE FROM users.relations r WHERE r.user_id = owner;
+    DELETE FROM messages.follows f WHERE f.user_id = owner;
     DELETE FROM auth.oauth_flows f WHERE f.user_id = owner;
     UPDATE users.profiles p
     SET display_name = 'Deleted account', bio = NULL, avatar_url = NULL, status = 'offline', last_seen = p.created_at,

@@ -35,6 +35,8 @@ LEFT JOIN LATERAL (
     UNION ALL
     SELECT h.user_rev, 'hidden', to_jsonb(h) FROM messages.hidden h WHERE h.user_id = $1 AND h.user_rev > $2
     UNION ALL
+    SELECT f.user_rev, 'thread', to_jsonb(f) FROM messages.follows f WHERE f.user_id = $1 AND f.user_rev > $2
+    UNION ALL
     SELECT r.user_rev, 'contact', jsonb_build_object(
         'user_rev', r.user_rev, 'other_user_id', r.other_user_id, 'nickname', c.nickname,
         'favorite', coalesce(c.favorite, FALSE), 'is_contact', c.id IS NOT NULL, 'is_blocked', b.id IS NOT NULL)

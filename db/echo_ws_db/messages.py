@@ -109,6 +109,29 @@ class ReadRow(NamedTuple):
     snapshot: str
 
 
+class EditRow(NamedTuple):
+    """What a message said before, and since when."""
+
+    content: str
+    written_at: datetime
+
+
+class MentionRow(NamedTuple):
+    """A message that names the viewer, and its place in the list of them."""
+
+    created_at: datetime
+    message_id: UUID
+    snapshot: str
+
+
+class MineRow(NamedTuple):
+    """What the viewer added to a message."""
+
+    id: UUID
+    reactions: list[str]
+    votes: list[int]
+
+
 async def send(db: Database, batch: Sequence[NewMessage], *, tracked_members: int, wait: bool) -> list[SendRow]:
     """Write a batch; the ids in it are distinct. With ``wait``, wait for locked heads up to ``lock_timeout``."""
     *columns, mentions = [list(column) for column in zip(*batch, strict=True)]
@@ -127,9 +150,14 @@ async def find(db: Database, batch: Sequence[NewMessage]) -> list[FoundRow]:
     return as_rows(FoundRow, await db.fetch(SQL.find, ids, conversations, senders))
 
 
-async def edit(db: Database, conversation: UUID, message: UUID, editor: UUID, content: str) -> str:
+async def edit(db: Database, conversation: UUID, message: UUID, editor: UUID, content: str, *, window_s: float) -> str:
     """Return the message as it now is, as JSON."""
-    return as_changed(ChangedRow, await db.fetchrow(SQL.edit, conversation, message, editor, content)).snapshot
+    record = await db.fetchrow(SQL.edit, conversation, message, editor, content, window_s)
+    return as_changed(ChangedRow, record).snapshot
+
+
+async def edits(db: Database, conversation: UUID, message: UUID, viewer: UUID) -> list[EditRow]:
+    return as_rows(EditRow, await db.fetch(SQL.edits, conversation, message, viewer))
 
 
 async def remove(db: Database, conversation: UUID, message: UUID, remover: UUID) -> str:
@@ -140,6 +168,36 @@ async def remove(db: Database, conversation: UUID, message: UUID, remover: UUID)
 async def hide(db: Database, conversation: UUID, message: UUID, hider: UUID) -> None:
     """Delete a message for one user alone."""
     check(await db.fetchval(SQL.hide, conversation, message, hider))
+
+
+async def pin(db: Database, conversation: UUID, message: UUID, pinner: UUID, *, is_on: bool, most: int) -> str:
+    """Return the message as it now is, as JSON. A conversation has at most ``most`` pinned ones."""
+    record = await db.fetchrow(SQL.pin, conversation, message, pinner, is_on, most)
+    return as_changed(ChangedRow, record).snapshot
+
+
+async def pins(db: Database, conversation: UUID, viewer: UUID) -> list[ReadRow]:
+    return as_rows(ReadRow, await db.fetch(SQL.pins, conversation, viewer))
+
+
+async def mentions(
+    db: Database, viewer: UUID, limit: int, before: tuple[datetime, UUID] | tuple[None, None] = (None, None)
+) -> list[MentionRow]:
+    return as_rows(MentionRow, await db.fetch(SQL.mentions, viewer, limit, *before))
+
+
+async def source(db: Database, message: UUID, viewer: UUID) -> str | None:
+    """Return a message as JSON, from whichever conversation, if the viewer may read it."""
+    record = await db.fetchrow(SQL.source, message, viewer)
+    return ReadRow(*record).snapshot if record else None
+
+
+async def exists(db: Database, conversation: UUID, message: UUID, viewer: UUID) -> bool:
+    return bool(await db.fetchval(SQL.exists, conversation, message, viewer))
+
+
+async def mine(db: Database, ids: Sequence[UUID], viewer: UUID) -> list[MineRow]:
+    return as_rows(MineRow, await db.fetch(SQL.mine, ids, viewer))
 
 
 async def react(db: Database, conversation: UUID, message: UUID, reactor: UUID, emoji: str, *, is_on: bool) -> str:

@@ -153,9 +153,12 @@ BEGIN
 END
 $$;
 
--- function: messages.edit
-CREATE OR REPLACE FUNCTION messages.edit(
-    conversation UUID, message UUID, editor UUID, new_content TEXT, OUT outcome TEXT, OUT snapshot messages.snapshots)
+-- function: messages.rewrite
+-- Change what a message says, within `window_s` seconds of when it was sent (0: for ever). What it said before is kept by a
+-- trigger. A copy of another message, and what has no caption, stays as it is.
+CREATE OR REPLACE FUNCTION messages.rewrite(
+    conversation UUID, message UUID, editor UUID, new_content TEXT, window_s FLOAT8,
+    OUT outcome TEXT, OUT snapshot messages.snapshots)
 LANGUAGE plpgsql AS $$
 DECLARE
     me messages.members = messages.enter(conversation, editor);
@@ -165,13 +168,20 @@ BEGIN
     WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE;
     outcome = CASE
         WHEN old.id IS NULL THEN 'not_found'
-        WHEN old.from_user_id <> editor OR me.silenced THEN 'forbidden'
+        WHEN old.from_user_id <> editor OR me.silenced OR old.forwarded_from_id IS NOT NULL
+             OR old.type IN ('location', 'contact', 'sticker', 'poll') THEN 'forbidden'
+        WHEN new_content = '' AND old.type = 'text' THEN 'empty'
+        WHEN new_content = old.content THEN 'ok'
+        WHEN window_s > 0 AND old.created_at < CURRENT_TIMESTAMP - make_interval(secs => window_s) THEN 'too_late'
         ELSE 'ok'
     END;
     IF outcome = 'ok' THEN
         UPDATE messages.messages m
-        SET content = new_content, edited = TRUE, withheld_from = coalesce(m.withheld_from, (
-            SELECT b.user_id FROM users.blocked_users b WHERE b.user_id = m.to_user_id AND b.blocked_user_id = editor))
+        SET content = new_content, edited = TRUE,
+            metadata = CASE WHEN jsonb_typeof(m.metadata) = 'object' AND m.metadata ? 'caption'
+                            THEN m.metadata || jsonb_build_object('caption', new_content) ELSE m.metadata END,
+            withheld_from = coalesce(m.withheld_from, (
+                SELECT b.user_id FROM users.blocked_users b WHERE b.user_id = m.to_user_id AND b.blocked_user_id = editor))
         WHERE m.id = message AND m.content <> new_content;
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
@@ -196,7 +206,9 @@ BEGIN
         ELSE 'forbidden'
     END;
     IF outcome = 'ok' THEN
-        UPDATE messages.messages SET content = '', metadata = '{}', deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
+        UPDATE messages.messages
+        SET content = '', metadata = '{}', forwarded_from_id = NULL, mentions = NULL, pinned_at = NULL, pinned_by = NULL,
+            deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
         WHERE id = message AND deleted IS NOT TRUE;
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
@@ -204,6 +216,7 @@ END
 $$;
 
 -- function: messages.react
+-- Set or take away one emoji: at most 20 of one person and 50 different ones on a message, as all of them are told with it.
 CREATE OR REPLACE FUNCTION messages.react(
     conversation UUID, message UUID, reactor UUID, with_emoji TEXT, is_on BOOLEAN,
     OUT outcome TEXT, OUT snapshot messages.snapshots)
@@ -211,10 +224,19 @@ LANGUAGE plpgsql AS $$
 DECLARE
     me messages.members = messages.enter(conversation, reactor);
 BEGIN
-    outcome = CASE WHEN EXISTS (
-        SELECT FROM messages.messages m
-        WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE
-    ) THEN CASE WHEN me.silenced THEN 'forbidden' ELSE 'ok' END ELSE 'not_found' END;
+    outcome = CASE
+        WHEN NOT EXISTS (
+            SELECT FROM messages.messages m
+            WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE
+              AND m.withheld_from IS DISTINCT FROM reactor) THEN 'not_found'
+        WHEN me.silenced THEN 'forbidden'
+        WHEN NOT is_on OR EXISTS (SELECT FROM messages.reactions r
+                                  WHERE r.message_id = message AND r.user_id = reactor AND r.emoji = with_emoji) THEN 'ok'
+        WHEN (SELECT count(*) FROM messages.reactions r WHERE r.message_id = message AND r.user_id = reactor) >= 20
+             OR (SELECT count(DISTINCT r.emoji) FROM messages.reactions r
+                 WHERE r.message_id = message AND r.emoji <> with_emoji) >= 50 THEN 'too_many'
+        ELSE 'ok'
+    END;
     IF outcome = 'ok' THEN
         IF is_on THEN
             INSERT INTO messages.reactions (message_id, user_id, emoji) VALUES (message, reactor, with_emoji)
@@ -242,6 +264,37 @@ BEGIN
         JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
         WHERE m.id = message AND m.conversation_id = conversation AND messages.is_readable(conversation, hider, m.seq, m.rev);
         outcome = CASE WHEN FOUND THEN 'ok' ELSE 'not_found' END;
+    END IF;
+END
+$$;
+
+-- function: messages.pin
+-- Pin a message, or no longer; as it was already: no rev taken.
+CREATE OR REPLACE FUNCTION messages.pin(
+    conversation UUID, message UUID, pinner UUID, is_on BOOLEAN, most INT, OUT outcome TEXT, OUT snapshot messages.snapshots)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.enter(conversation, pinner);
+    old messages.messages = messages.readable(conversation, message, pinner);
+    may_pin BOOLEAN = NOT me.silenced AND (me.role = 'admin' OR EXISTS (
+        SELECT FROM messages.conversations WHERE id = conversation AND type = 'direct'));
+BEGIN
+    outcome = CASE
+        WHEN me.user_id IS NULL OR old.id IS NULL THEN 'not_found'
+        WHEN NOT may_pin THEN 'forbidden'
+        WHEN is_on AND old.pinned_at IS NULL AND most <= (
+            SELECT count(*) FROM messages.messages m
+            WHERE m.conversation_id = conversation AND m.pinned_at IS NOT NULL AND m.deleted IS NOT TRUE) THEN 'too_many'
+        ELSE 'ok'
+    END;
+    IF outcome = 'ok' THEN
+        IF is_on <> (old.pinned_at IS NOT NULL) THEN
+            UPDATE messages.messages
+            SET pinned_at = CASE WHEN is_on THEN CURRENT_TIMESTAMP END, pinned_by = CASE WHEN is_on THEN pinner END,
+                rev = messages.take_rev(conversation)
+            WHERE id = message;
+        END IF;
+        SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
 END
 $$;
@@ -275,10 +328,17 @@ SELECT i.n, m.seq, m.created_at
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY i(id, conversation, sender, n)
 JOIN messages.messages m ON m.id = i.id AND m.conversation_id = i.conversation AND m.from_user_id = i.sender
 
--- name: edit(conversation, message, editor, content) -> ChangedRow
+-- name: edit(conversation, message, editor, content, window_s) -> ChangedRow
 -- The same content again: the message as it is, no rev taken.
 SELECT outcome, to_jsonb(snapshot)::text AS snapshot
-FROM messages.edit($1, $2, $3, $4)
+FROM messages.rewrite($1, $2, $3, $4, $5)
+
+-- name: edits(conversation, message, viewer) -> EditRow
+-- What a message said before, the oldest first; nothing of one that the viewer may not read.
+SELECT e.content, e.written_at
+FROM messages.edits e
+WHERE e.message_id = $2 AND (messages.readable($1, $2, $3)).id IS NOT NULL
+ORDER BY e.version
 
 -- name: remove(conversation, message, remover) -> ChangedRow
 -- Leave a tombstone. Deleted already: the tombstone, no rev taken.
@@ -293,6 +353,46 @@ FROM messages.react($1, $2, $3, $4, $5)
 -- name: hide(conversation, message, hider) -> None
 -- Delete a message for one user alone.
 SELECT messages.hide($1, $2, $3) AS outcome
+
+-- name: pin(conversation, message, pinner, is_on, most) -> ChangedRow
+SELECT outcome, to_jsonb(snapshot)::text AS snapshot
+FROM messages.pin($1, $2, $3, $4, $5)
+
+-- name: pins(conversation, viewer) -> ReadRow
+-- The pinned messages that the viewer may read, the one pinned last first.
+SELECT s.seq, to_jsonb(s)::text AS snapshot
+FROM messages.messages m
+JOIN messages.snapshots s ON s.id = m.id
+WHERE m.conversation_id = $1 AND m.pinned_at IS NOT NULL AND (messages.readable($1, m.id, $2)).id IS NOT NULL
+ORDER BY m.pinned_at DESC, m.seq DESC
+
+-- name: mentions(viewer, limit, before, before_message) -> MentionRow
+-- The messages that name the viewer, below a place in the order, which is (created_at, id), descending.
+SELECT n.created_at, n.message_id, to_jsonb(s)::text AS snapshot
+FROM messages.mentioned n
+JOIN messages.snapshots s ON s.id = n.message_id
+WHERE n.user_id = $1 AND ($3::timestamp IS NULL OR (n.created_at, n.message_id) < ($3, $4::uuid))
+  AND (messages.readable(s.conversation_id, s.id, $1)).id IS NOT NULL
+ORDER BY n.created_at DESC, n.message_id DESC
+LIMIT $2
+
+-- name: source(message, viewer) -> ReadRow
+-- A message that the viewer may read, wherever it is: what is to be forwarded.
+SELECT s.seq, to_jsonb(s)::text AS snapshot
+FROM messages.snapshots s
+WHERE s.id = $1 AND (messages.readable(s.conversation_id, s.id, $2)).id IS NOT NULL
+
+-- name: exists(conversation, message, viewer) -> bool
+-- Whether the viewer may read a message.
+SELECT (messages.readable($1, $2, $3)).id IS NOT NULL
+
+-- name: mine(messages, viewer) -> MineRow
+-- What the viewer added to these messages.
+SELECT i.id, ARRAY(SELECT r.emoji::text FROM messages.reactions r
+                   WHERE r.message_id = i.id AND r.user_id = $2 ORDER BY r.created_at, r.id) AS reactions,
+       ARRAY(SELECT v.option::int FROM messages.votes v
+             WHERE v.message_id = i.id AND v.user_id = $2 ORDER BY v.option) AS votes
+FROM unnest($1::uuid[]) i(id)
 
 -- name: before(conversation, viewer, seq, limit) -> ReadRow
 -- The readable messages below `seq`, the last one first. Each time of membership is a range of the index: what somebody may
@@ -550,4 +650,15 @@ RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
           AND (m.left_seq IS NULL OR (at_seq <= m.left_seq AND at_rev <= m.left_rev)))
        AND NOT EXISTS (SELECT FROM messages.hidden h
                        WHERE h.user_id = viewer AND h.conversation_id = conversation AND h.seq = at_seq)
+$$;
+
+-- function: messages.readable
+-- A message that a viewer may read, or NULL: one that is not deleted, nor kept from the viewer.
+CREATE OR REPLACE FUNCTION messages.readable(conversation UUID, message UUID, viewer UUID)
+RETURNS messages.messages LANGUAGE sql STABLE AS $$
+    SELECT m.*
+    FROM messages.messages m
+    JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    WHERE m.id = message AND m.conversation_id = conversation AND m.deleted IS NOT TRUE
+      AND m.withheld_from IS DISTINCT FROM viewer AND messages.is_readable(conversation, viewer, m.seq, m.rev)
 $$;

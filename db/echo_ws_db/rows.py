@@ -11,7 +11,21 @@ if TYPE_CHECKING:
 Database: TypeAlias = "Store | asyncpg.Connection[asyncpg.Record]"
 """What statements run on: a pool, or a single connection."""
 
-Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "blocking", "gone", "busy"]
+Refusal: TypeAlias = Literal[
+    "not_found",
+    "forbidden",
+    "id_conflict",
+    "bad_reply",
+    "blocking",
+    "gone",
+    "busy",
+    "empty",
+    "too_late",
+    "too_many",
+    "bad_option",
+    "closed",
+    "anonymous",
+]
 
 T = TypeVar("T")
 

@@ -1,6 +1,4 @@
-from datetime import UTC, datetime
-from uuid import UUID
-
+from echo_ws.cursor import as_cursor, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
 from echo_ws.events import conversation_type, utc
@@ -63,10 +61,10 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
 @handles(ConversationList)
 async def page(ctx: Context, command: ConversationList) -> ConversationPage:
     """Read one more than was asked for, to know whether there are more."""
-    place = _as_place(command.after) if command.after else (None, None)
-    rows = await conversations.page(ctx.db, ctx.user, command.limit + 1, place)
+    rows = await conversations.page(ctx.db, ctx.user, command.limit + 1, place_after(command.after))
     shown = rows[: command.limit]
-    following = _as_cursor(shown[-1]) if len(rows) > command.limit else None
+    last = shown[-1] if len(rows) > command.limit else None
+    following = as_cursor(last.last_message_at or last.created_at, last.id) if last else None
     return ConversationPage([_as_summary(row) for row in shown], following)
 
 
@@ -102,16 +100,3 @@ def _as_summary(row: SummaryRow) -> ConversationSummary:
         unread_mentions=row.mentions,
         marked_unread=row.marked_unread,
     )
-
-
-def _as_cursor(row: SummaryRow) -> str:
-    """Return the place of a conversation in the list, as text."""
-    return f"{utc(row.last_message_at or row.created_at).isoformat()}|{row.id}"
-
-
-def _as_place(cursor: str) -> tuple[datetime, UUID]:
-    time, _, conversation = cursor.partition("|")
-    try:
-        return datetime.fromisoformat(time).astimezone(UTC).replace(tzinfo=None), UUID(conversation)
-    except (ValueError, OverflowError):
-        raise BadField("pass `next` of the page before", field="$.after") from None

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from echo_ws.cursor import as_cursor, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, Busy, NotFound
 from echo_ws.events import Told, message_in, messages_in, utc
@@ -12,35 +13,100 @@ from echo_ws_db.pool import TooSlow
 from echo_ws_protocol.commands import (
     MessageDelete,
     MessageEdit,
+    MessageEdits,
+    MessageForward,
     MessageHide,
     MessageHistory,
+    MessageMentions,
+    MessagePin,
+    MessagePins,
     MessageSearch,
     MessageSend,
 )
 from echo_ws_protocol.events import Message
-from echo_ws_protocol.replies import Done, FoundMessage, HistoryPage, Mark, MessageSent, SearchPage
+from echo_ws_protocol.replies import (
+    Done,
+    Edit,
+    EditPage,
+    FoundMessage,
+    HistoryPage,
+    Mark,
+    MentionPage,
+    MessageSent,
+    Mine,
+    PinPage,
+    SearchPage,
+)
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
+
+MOST_PINNED = 50
+"""Messages that are pinned in one conversation."""
 
 
 @handles(MessageSend)
 async def send(ctx: Context, command: MessageSend) -> MessageSent:
-    row = await ctx.writer.send(
-        NewMessage(command.message, command.conversation, ctx.user, command.content, command.reply_to)
+    return await _store(
+        ctx,
+        NewMessage(
+            command.message,
+            command.conversation,
+            ctx.user,
+            command.content,
+            command.reply_to,
+            command.type,
+            command.metadata,
+            mentions=command.mentions,
+        ),
     )
+
+
+@handles(MessageForward)
+async def forward(ctx: Context, command: MessageForward) -> MessageSent:
+    """Copy in the server, so that a copy says what the source says."""
+    source = await messages.source(ctx.db, command.source, ctx.user)
+    copied = next(iter(messages_in([source] if source else [], ctx.user)), None)
+    if copied is None or copied.deleted:
+        return await _sent_before(ctx, NewMessage(command.message, command.conversation, ctx.user, ""))
+    return await _store(
+        ctx,
+        NewMessage(
+            command.message,
+            command.conversation,
+            ctx.user,
+            copied.content,
+            type=copied.type,
+            metadata=copied.metadata,
+            forwarded_from=command.source,
+        ),
+    )
+
+
+async def _sent_before(ctx: Context, new: NewMessage) -> MessageSent:
+    """Answer a repeated forward whose source is gone as it was answered first."""
+    for row in await messages.find(ctx.db, [new]):
+        return MessageSent(row.seq, utc(row.created_at))
+    raise NotFound
+
+
+async def _store(ctx: Context, new: NewMessage) -> MessageSent:
+    row = await ctx.writer.send(new)
     assert row.seq
     assert row.created_at
     created_at = utc(row.created_at)
     if row.rev:  # else it was stored before, and published or about to be
         message = Message(
-            conversation=command.conversation,
-            message=command.message,
+            conversation=new.conversation,
+            message=new.id,
             seq=row.seq,
             rev=row.rev,
             sender=ctx.user,
-            type="text",
-            content=command.content,
+            type=new.type,
+            content=new.content,
             created_at=created_at,
-            reply_to=command.reply_to,
+            reply_to=new.reply_to,
+            metadata=new.metadata,
+            forwarded_from=new.forwarded_from,
+            mentions=row.mentioned or [],
         )
         ctx.publish(Told(message, row.withheld_from))
     return MessageSent(row.seq, created_at)
@@ -48,9 +114,19 @@ async def send(ctx: Context, command: MessageSend) -> MessageSent:
 
 @handles(MessageEdit)
 async def edit(ctx: Context, command: MessageEdit) -> Done:
-    changed = await messages.edit(ctx.db, command.conversation, command.message, ctx.user, command.content)
+    place = (command.conversation, command.message, ctx.user)
+    changed = await messages.edit(ctx.db, *place, command.content, window_s=ctx.services.edit_window_s)
     ctx.publish(message_in(changed))
     return Done()
+
+
+@handles(MessageEdits)
+async def edits(ctx: Context, command: MessageEdits) -> EditPage:
+    place = (ctx.db, command.conversation, command.message, ctx.user)
+    rows = await messages.edits(*place)
+    if not rows and not await messages.exists(*place):
+        raise NotFound
+    return EditPage([Edit(row.content, utc(row.written_at)) for row in rows])
 
 
 @handles(MessageDelete)
@@ -65,6 +141,34 @@ async def hide(ctx: Context, command: MessageHide) -> Done:
     await messages.hide(ctx.db, command.conversation, command.message, ctx.user)
     ctx.poke(ctx.user)
     return Done()
+
+
+@handles(MessagePin)
+async def pin(ctx: Context, command: MessagePin) -> Done:
+    place = (command.conversation, command.message, ctx.user)
+    changed = await messages.pin(ctx.db, *place, is_on=command.on, most=MOST_PINNED)
+    ctx.publish(message_in(changed))
+    return Done()
+
+
+@handles(MessagePins)
+async def pins(ctx: Context, command: MessagePins) -> PinPage:
+    place = (ctx.db, command.conversation, ctx.user)
+    rows = await messages.pins(*place)
+    if not rows and not await conversations.ever_member(*place):
+        raise NotFound
+    pinned = messages_in((row.snapshot for row in rows), ctx.user)
+    return PinPage(pinned, await mine_in(ctx, pinned))
+
+
+@handles(MessageMentions)
+async def mentions(ctx: Context, command: MessageMentions) -> MentionPage:
+    """Read one more than was asked for, to know whether there are more."""
+    rows = await messages.mentions(ctx.db, ctx.user, command.limit + 1, place_after(command.after))
+    shown = rows[: command.limit]
+    named = messages_in((row.snapshot for row in shown), ctx.user)
+    following = as_cursor(shown[-1].created_at, shown[-1].message_id) if len(rows) > command.limit else None
+    return MentionPage(named, await mine_in(ctx, named), following)
 
 
 @handles(MessageHistory)
@@ -83,7 +187,8 @@ async def history(ctx: Context, command: MessageHistory) -> HistoryPage:
     if not rows and not await conversations.ever_member(*place):
         raise NotFound
     page = sorted(rows[: command.limit], key=lambda row: row.seq)
-    return HistoryPage(messages_in((row.snapshot for row in page), ctx.user), more=len(rows) > command.limit)
+    shown = messages_in((row.snapshot for row in page), ctx.user)
+    return HistoryPage(shown, more=len(rows) > command.limit, mine=await mine_in(ctx, shown))
 
 
 async def _around(ctx: Context, command: MessageHistory, anchor: UUID | int) -> HistoryPage:
@@ -98,10 +203,12 @@ async def _around(ctx: Context, command: MessageHistory, anchor: UUID | int) -> 
     older = await messages.before(*place, seq, half + 1)
     newer = await messages.after(*place, seq - 1, command.limit - half + 1)
     page = [*reversed(older[:half]), *newer[: command.limit - half]]
+    shown = messages_in((row.snapshot for row in page), ctx.user)
     return HistoryPage(
-        messages_in((row.snapshot for row in page), ctx.user),
+        shown,
         more=len(older) > half,
         more_after=len(newer) > command.limit - half,
+        mine=await mine_in(ctx, shown),
     )
 
 
@@ -116,7 +223,7 @@ async def search(ctx: Context, command: MessageSearch) -> SearchPage:
         _naive(command.after, "$.after"),
         _naive(command.before, "$.before"),
     )
-    below = _as_place(command.cursor) if command.cursor else None
+    below = _search_place(command.cursor) if command.cursor else None
     try:
         async with ctx.services.searches:
             rows = await messages.search(
@@ -131,7 +238,7 @@ async def search(ctx: Context, command: MessageSearch) -> SearchPage:
         and not await conversations.ever_member(ctx.db, command.conversation, ctx.user)
     ):
         raise NotFound
-    return SearchPage(found, _as_cursor(rows[command.limit - 1].place) if len(rows) > command.limit else None)
+    return SearchPage(found, _search_cursor(rows[command.limit - 1].place) if len(rows) > command.limit else None)
 
 
 async def _marked(ctx: Context, rows: Sequence[HitRow], asked: Question) -> list[FoundMessage]:
@@ -149,11 +256,11 @@ def _naive(time: datetime | None, field: str) -> datetime | None:
         raise BadField("name a time between the years 1 and 9999", field=field) from None
 
 
-def _as_cursor(place: Place) -> str:
+def _search_cursor(place: Place) -> str:
     return f"{place.score}|{place.at.isoformat()}|{place.conversation}|{place.seq}|{place.as_of.isoformat()}"
 
 
-def _as_place(cursor: str) -> Place:
+def _search_place(cursor: str) -> Place:
     try:
         score, at, conversation, seq, as_of = cursor.split("|")
         place = Place(int(score), _time(at), UUID(conversation), int(seq), _time(as_of))
@@ -166,3 +273,10 @@ def _as_place(cursor: str) -> Place:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=None)
+
+
+async def mine_in(ctx: Context, shown: Sequence[Message]) -> dict[UUID, Mine]:
+    """Return what the viewer added to messages; the database is asked only about those to which somebody did."""
+    touched = [message.message for message in shown if message.reactions or message.votes]
+    rows = await messages.mine(ctx.db, touched, ctx.user) if touched else []
+    return {row.id: Mine(row.reactions, row.votes) for row in rows if row.reactions or row.votes}

@@ -7,7 +7,9 @@ what repeating it does.
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
+from .metadata import checked
 from .replies import (
     AccountCreated,
     CodeSent,
@@ -15,26 +17,33 @@ from .replies import (
     ConversationDetails,
     ConversationPage,
     Done,
+    EditPage,
     FlowBegun,
     HistoryPage,
     IdentityList,
     LoggedIn,
+    MentionPage,
     MessageSent,
+    PinPage,
     Place,
     Presences,
+    ReactionPage,
     ReceiptPage,
     Resumed,
     SearchPage,
     SessionPage,
     SessionRefreshed,
     SessionsRevoked,
+    ThreadDetails,
+    ThreadPage,
     Unread,
+    VoterPage,
     Watermarks,
 )
 from .types import (
     AuthorizationCode,
+    Caption,
     Code,
-    Content,
     ConversationId,
     ConversationType,
     DeviceId,
@@ -49,6 +58,7 @@ from .types import (
     MessageType,
     Name,
     NewPassword,
+    Option,
     OwnStatus,
     Password,
     Phone,
@@ -69,7 +79,7 @@ from .types import (
     VerificationId,
 )
 
-Who: TypeAlias = Literal["anybody", "newcomer", "user", "participant", "poster", "author", "author or admin"]
+Who: TypeAlias = Literal["anybody", "newcomer", "user", "participant", "poster", "author", "author or admin", "admin"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -514,7 +524,7 @@ class ConversationMarkUnread(Command[Done], frozen=True, tag="conversation.mark_
 
 
 class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
-    """Send a text message under an id of your choice (UUIDv7 advised).
+    """Send a message under an id of your choice (UUIDv7 advised).
 
     Repeating it stores nothing and gets the first answer again, for ever.
     """
@@ -523,22 +533,62 @@ class MessageSend(Command[MessageSent], frozen=True, tag="message.send"):
 
     conversation: ConversationId
     message: MessageId
-    content: Content
+    content: Caption = ""
+    """The text, or the caption of anything else. Only a text must have some."""
     reply_to: MessageId | None = None
     """A message in the same conversation."""
+    type: MessageType = "text"
+    metadata: dict[str, Any] | None = None
+    """What belongs to the type, at most 4,096 bytes: see [Metadata](#metadata). A text has none."""
+    mentions: Annotated[list[UserId], Meta(max_length=50)] = field(default_factory=list)
+    """Whom you name. Who does not take part is left out."""
+
+    def __post_init__(self) -> None:
+        if self.type != "text" or self.metadata is not None or not self.content:
+            content, metadata = checked(self.type, self.content, self.metadata)
+            force_setattr(self, "content", content)
+            force_setattr(self, "metadata", metadata)
+
+
+class MessageForward(Command[MessageSent], frozen=True, tag="message.forward"):
+    """Send a copy of a message that you can read, as a message of yours, under an id of your choice.
+
+    Repeating it stores nothing and gets the first answer again, for ever. A poll begins anew, without votes.
+    """
+
+    who = "poster"
+
+    conversation: ConversationId
+    message: MessageId
+    """The id of the copy."""
+    source: MessageId
+    """The message to be copied, from whichever conversation."""
 
 
 class MessageEdit(Command[Done], frozen=True, tag="message.edit"):
-    """Change the text of a message of yours.
+    """Change the text of a message of yours, or the caption of an image, a video, an audio or a document.
 
-    Repeating it changes nothing.
+    Repeating it changes nothing. After some time (48 hours, if the operator chose no other) it is too late.
     """
 
     who = "author"
 
     conversation: ConversationId
     message: MessageId
-    content: Content
+    content: Caption
+    """A caption may be empty, a text may not."""
+
+
+class MessageEdits(Command[EditPage], frozen=True, tag="message.edits"):
+    """Read what a message said before it was edited: the last 100 versions.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
 
 
 class MessageDelete(Command[Done], frozen=True, tag="message.delete"):
@@ -563,6 +613,43 @@ class MessageHide(Command[Done], frozen=True, tag="message.hide"):
 
     conversation: ConversationId
     message: MessageId
+
+
+class MessagePin(Command[Done], frozen=True, tag="message.pin"):
+    """Pin a message for everyone, or no longer: as an admin of a group or channel, or in a direct conversation.
+
+    Repeating it changes nothing. There are at most 50 in a conversation.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    message: MessageId
+    on: bool = True
+
+
+class MessagePins(Command[PinPage], frozen=True, tag="message.pins"):
+    """Read the pinned messages of a conversation, the one pinned last first.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+
+
+class MessageMentions(Command[MentionPage], frozen=True, tag="message.mentions"):
+    """Read the messages in which you are named, of all conversations, the last one first.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
 
 
 class MessageHistory(Command[HistoryPage], frozen=True, tag="message.history"):
@@ -618,6 +705,98 @@ class ReactionSet(Command[Done], frozen=True, tag="reaction.set"):
     conversation: ConversationId
     message: MessageId
     emoji: Emoji
+    on: bool = True
+
+
+class ReactionList(Command[ReactionPage], frozen=True, tag="reaction.list"):
+    """Read who put which emoji on a message, the first one first.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
+    emoji: Emoji | None = None
+    """Only this one."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
+
+
+class PollVote(Command[Done], frozen=True, tag="poll.vote"):
+    """Choose among the options of a poll, in place of what you chose before.
+
+    Repeating it changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
+    options: Annotated[list[Option], Meta(max_length=10)]
+    """By their places in ``metadata.options``, from 0: one, or several in a poll that is ``multiple``, or none."""
+
+
+class PollVoters(Command[VoterPage], frozen=True, tag="poll.voters"):
+    """Read who chose an option of a poll, the first one first. An anonymous poll does not tell.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
+    option: Option
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
+
+
+class ThreadGet(Command[ThreadDetails], frozen=True, tag="thread.get"):
+    """Read a message and the replies to it, by rising ``seq``.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
+    """The one that the others reply to."""
+    after: Seq = 0
+    """Replies above this ``seq``."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+
+
+class ThreadList(Command[ThreadPage], frozen=True, tag="thread.list"):
+    """List the messages of a conversation that have replies, the one with the latest reply first.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    followed: bool = False
+    """Only those that you follow."""
+    before: Seq | None = None
+    """``next`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
+
+
+class ThreadFollow(Command[Done], frozen=True, tag="thread.follow"):
+    """Follow the replies to a message, or no longer. Your other devices hear ``thread``.
+
+    Repeating it changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    message: MessageId
     on: bool = True
 
 

@@ -1,8 +1,9 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events carry a ``rev``: ``message``, ``conversation`` and ``member`` the conversation's, ``membership``,
-``contact`` and ``hidden`` the user's own; momentary ones (``receipt``, ``typing``, ``presence``, ``session``) may be
-lost and are never replayed. Nothing in an event that goes to several people depends on who reads it.
+``contact``, ``hidden`` and ``thread`` the user's own; momentary ones (``receipt``, ``typing``, ``presence``,
+``session``) may be lost and are never replayed. Nothing in an event that goes to several people depends on who reads
+it.
 """
 
 from typing import Any, TypeAlias
@@ -136,7 +137,17 @@ class Hidden(Event, frozen=True, tag="hidden"):
     """Number of the change among those that concern you alone."""
 
 
-OwnChange: TypeAlias = Membership | Contact | Hidden
+class Thread(Event, frozen=True, tag="thread"):
+    """You follow the replies to a message, or no longer. Goes to you alone."""
+
+    conversation: ConversationId
+    message: MessageId
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+    followed: bool = False
+
+
+OwnChange: TypeAlias = Membership | Contact | Hidden | Thread
 """What concerns one user alone, by the user's own ``rev``."""
 
 

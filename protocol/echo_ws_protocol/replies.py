@@ -3,7 +3,7 @@
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Contact, Conversation, Hidden, Member, Membership, Message, Presence, Receipt
+from .events import Contact, Conversation, Hidden, Member, Membership, Message, Presence, Receipt, Thread
 from .types import (
     ConversationId,
     ConversationType,
@@ -227,8 +227,9 @@ class Resumed(Struct, frozen=True, omit_defaults=True):
     """Pass it as ``since`` the next time."""
     rev: Rev
     """With ``changes`` you have every change of your own up to here."""
-    changes: list[Membership | Contact | Hidden] = field(default_factory=list)
-    """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid."""
+    changes: list[Membership | Contact | Hidden | Thread] = field(default_factory=list)
+    """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid,
+    which threads you follow."""
     more: bool = False
     """There are more ``changes``: ask again from ``rev``."""
     conversations: list[ConversationChanges] = field(default_factory=list)
@@ -242,6 +243,15 @@ class Presences(Struct, frozen=True):
     presences: list[Presence]
 
 
+class Mine(Struct, frozen=True, omit_defaults=True):
+    """What you added to a message."""
+
+    reactions: list[str] = field(default_factory=list)
+    """Your emoji on it."""
+    votes: list[int] = field(default_factory=list)
+    """The options that you chose in it, from 0."""
+
+
 class HistoryPage(Struct, frozen=True, omit_defaults=True):
     """Messages by rising ``seq``, whichever way was asked."""
 
@@ -250,6 +260,8 @@ class HistoryPage(Struct, frozen=True, omit_defaults=True):
     """Whether there are more in the direction asked; around a message, before the page."""
     more_after: bool = False
     """Whether there are more behind a page around a message."""
+    mine: dict[MessageId, Mine] = field(default_factory=dict)
+    """Your own reactions and votes, where there are any."""
 
 
 class Mark(Struct, frozen=True):
@@ -273,6 +285,100 @@ class SearchPage(Struct, frozen=True, omit_defaults=True):
     found: list[FoundMessage]
     next: str | None = None
     """Pass it as ``cursor`` for the next page; absent on the last one."""
+
+
+class Edit(Struct, frozen=True):
+    """What a message said, and since when."""
+
+    content: str
+    written_at: Timestamp
+
+
+class EditPage(Struct, frozen=True):
+    """What a message said before, the oldest first; what it says now is not among them."""
+
+    edits: list[Edit]
+
+
+class PinPage(Struct, frozen=True, omit_defaults=True):
+    """Pinned messages, the one pinned last first."""
+
+    messages: list[Message]
+    mine: dict[MessageId, Mine] = field(default_factory=dict)
+    """Your own reactions and votes, where there are any."""
+
+
+class MentionPage(Struct, frozen=True, omit_defaults=True):
+    """Messages in which you are named, the last one first."""
+
+    messages: list[Message]
+    mine: dict[MessageId, Mine] = field(default_factory=dict)
+    """Your own reactions and votes, where there are any."""
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class Reaction(Struct, frozen=True):
+    """Somebody's emoji on a message."""
+
+    user: UserId
+    emoji: str
+    created_at: Timestamp
+
+
+class ReactionPage(Struct, frozen=True, omit_defaults=True):
+    """Reactions, the first one first."""
+
+    reactions: list[Reaction]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class Voter(Struct, frozen=True):
+    """Who chose an option, and when."""
+
+    user: UserId
+    created_at: Timestamp
+
+
+class VoterPage(Struct, frozen=True, omit_defaults=True):
+    """Who chose an option, the first one first."""
+
+    voters: list[Voter]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class ThreadSummary(Struct, frozen=True, omit_defaults=True):
+    """A message with replies, as you see it."""
+
+    message: Message
+    replies: int
+    """How many there are that you can read."""
+    last_reply: Message
+    followed: bool = False
+
+
+class ThreadPage(Struct, frozen=True, omit_defaults=True):
+    """Messages with replies, the one with the latest reply first."""
+
+    threads: list[ThreadSummary]
+    next: Seq | None = None
+    """Pass it as ``before`` for the next page; absent on the last one."""
+
+
+class ThreadDetails(Struct, frozen=True, omit_defaults=True):
+    """A message and replies to it, by rising ``seq``."""
+
+    message: Message
+    replies: int
+    """How many there are that you can read, on all pages."""
+    messages: list[Message]
+    more: bool
+    """Whether there are more: ask again with the last ``seq`` as ``after``."""
+    followed: bool = False
+    mine: dict[MessageId, Mine] = field(default_factory=dict)
+    """Your own reactions and votes, where there are any."""
 
 
 class CodeSent(Struct, frozen=True):

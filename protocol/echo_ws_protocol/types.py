@@ -22,15 +22,15 @@ Seq: TypeAlias = Annotated[
 Rev: TypeAlias = Annotated[
     int, Meta(ge=0, le=MAX_SAFE_INTEGER, description="Number of a change in its conversation: 1, 2, 3 …")
 ]
+Option: TypeAlias = Annotated[int, Meta(ge=0, le=9, description="Place of an option in a poll, from 0.")]
 RequestId: TypeAlias = Annotated[
     int, Meta(ge=0, le=MAX_SAFE_INTEGER, description="Chosen by the client; the reply carries it back.")
 ]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0)]
 
 # PostgreSQL stores no NUL in text; everything else a person can type is kept as it came.
-Content: TypeAlias = Annotated[
-    str,
-    Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*\Z", description="Text of 1 to 4,096 characters, no NUL."),
+Caption: TypeAlias = Annotated[
+    str, Meta(max_length=4096, pattern=r"^[^\x00]*\Z", description="Text of up to 4,096 characters, no NUL.")
 ]
 Query: TypeAlias = Annotated[
     str,
@@ -55,6 +55,16 @@ Phone: TypeAlias = Annotated[
         pattern=r"^\+[0-9 ().-]+\Z",
         description="A phone number with country code: `+49 151 23456789`.",
     ),
+]
+PhoneText: TypeAlias = Annotated[
+    str, Meta(max_length=32, pattern=r"^[+0-9 ().*#/-]+\Z", description="A phone number as somebody noted it.")
+]
+Url: TypeAlias = Annotated[
+    str, Meta(max_length=2048, pattern=r"^https://[!-~]+\Z", description="A URL with https, in ASCII.")
+]
+MimeType: TypeAlias = Annotated[
+    str,
+    Meta(max_length=100, pattern=r"^[a-z0-9.+_-]+/[A-Za-z0-9.+_-]+\Z", description="`image/jpeg`, `audio/ogg` …"),
 ]
 Email: TypeAlias = Annotated[
     str,

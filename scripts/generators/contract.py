@@ -15,11 +15,15 @@ from msgspec import NODEFAULT, Meta, Struct, UnsetType
 from echo_ws_protocol import commands, replies, types
 from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.commands import result_of
+from echo_ws_protocol.metadata import METADATA
 
 StructType = type[Struct]
 
 RESULTS: dict[str, StructType] = {op: result_of(command) for op, command in COMMANDS.items()}
 """What the ``ok`` of each command holds."""
+
+METADATA_STRUCTS: list[StructType] = list(METADATA.values())
+"""What belongs to each type of message, in the order of the types."""
 
 REPLY_STRUCTS: list[StructType] = [
     cls

@@ -1,18 +1,26 @@
 """JSON Schema of all commands, replies and events: protocol/schema.json, and the components of the two API files."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from echo_ws_protocol.codec import COMMANDS, EVENTS
+from echo_ws_protocol.commands import MessageSend
 from echo_ws_protocol.errors import ErrorCode
+from echo_ws_protocol.metadata import METADATA
 from echo_ws_protocol.replies import Reply
 
-from .contract import REPLY_STRUCTS, RESULTS, StructType, attribute_docs, document
+from .contract import METADATA_STRUCTS, REPLY_STRUCTS, RESULTS, StructType, attribute_docs, document
 
 Schema = dict[str, Any]
 
-STRUCTS: list[StructType] = [*COMMANDS.values(), *(s for s in REPLY_STRUCTS if s is not Reply), *EVENTS.values()]
+STRUCTS: list[StructType] = [
+    *COMMANDS.values(),
+    *METADATA_STRUCTS,
+    *(s for s in REPLY_STRUCTS if s is not Reply),
+    *EVENTS.values(),
+]
 BY_NAME = {struct.__name__: struct for struct in STRUCTS}
 
 
@@ -23,6 +31,7 @@ def components(place: str) -> dict[str, Schema]:
         if struct := BY_NAME.get(name):
             _describe(schema, struct)
         _mend_patterns(schema)
+    schemas[MessageSend.__name__]["allOf"] = list(_by_type(place))
     schemas[ErrorCode.__name__] = {
         "description": "Why a command failed. New codes may come; treat an unknown one by its `outcome`.",
         "anyOf": [{"enum": [code.value for code in ErrorCode]}, {"type": "string"}],
@@ -68,6 +77,17 @@ def body_of(schema: Schema) -> Schema:
         "properties": {name: part for name, part in schema["properties"].items() if name != "op"},
         "required": [name for name in schema["required"] if name != "op"],
     }
+
+
+def _by_type(place: str) -> Iterator[Schema]:
+    """Yield what each type of message asks of its content and metadata."""
+    is_text = {"properties": {"type": {"const": "text"}}}
+    text = {"properties": {"content": {"minLength": 1}, "metadata": {"type": "null"}}, "required": ["content"]}
+    yield {"if": is_text, "then": text}
+    for type_, struct in METADATA.items():
+        is_type = {"properties": {"type": {"const": type_}}, "required": ["type"]}
+        there = {"properties": {"metadata": {"$ref": place + struct.__name__}}, "required": ["metadata"]}
+        yield {"if": is_type, "then": there}
 
 
 def _reply(description: str, part: str, schema: Schema) -> Schema:

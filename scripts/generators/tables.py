@@ -17,6 +17,7 @@ from scripts.benchmarks import report
 
 from .contract import (
     ALIASES,
+    METADATA_STRUCTS,
     REPLY_STRUCTS,
     RESULTS,
     Field,
@@ -43,6 +44,7 @@ def protocol_blocks() -> dict[str, str]:
         "commands": "\n".join(_command(op, command) for op, command in COMMANDS.items()),
         "replies": "\n".join(_section(s.__name__, s) for s in REPLY_STRUCTS if s is not Reply),
         "events": "\n".join(_section(op, event) for op, event in EVENTS.items()),
+        "metadata": "\n".join(_section(s.__name__, s) for s in METADATA_STRUCTS),
         "types": _types(),
         "errors": _errors(),
         "closes": _closes(),
@@ -96,6 +98,7 @@ def expression(annotation: Any) -> str:
 SIMPLE: dict[Any, str] = {
     str: "string",
     int: "integer",
+    float: "number",
     bool: "boolean",
     UUID: "[uuid](#types)",
     Any: "anything",
@@ -110,6 +113,7 @@ FOR: dict[Who, str] = {
     "participant": "who takes part in the conversation",
     "poster": "who takes part in the conversation, in a channel its admins and posters",
     "author": "who wrote the message",
+    "admin": "an admin of a group or channel",
     "author or admin": "who wrote the message, and admins of a group or channel",
 }
 

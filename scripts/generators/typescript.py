@@ -15,6 +15,7 @@ from echo_ws_protocol.replies import Reply
 
 from .contract import (
     ALIASES,
+    METADATA_STRUCTS,
     REPLY_STRUCTS,
     RESULTS,
     Field,
@@ -61,6 +62,7 @@ export type ServerFrame = Reply | Event;
 SIMPLE: dict[Any, str] = {
     str: "string",
     int: "number",
+    float: "number",
     bool: "boolean",
     datetime: "string",
     UUID: "Uuid",
@@ -70,7 +72,12 @@ SIMPLE: dict[Any, str] = {
 
 
 def protocol_d_ts() -> str:
-    structs = [*COMMANDS.items(), *((None, s) for s in REPLY_STRUCTS if s is not Reply), *EVENTS.items()]
+    structs = [
+        *COMMANDS.items(),
+        *((None, s) for s in METADATA_STRUCTS),
+        *((None, s) for s in REPLY_STRUCTS if s is not Reply),
+        *EVENTS.items(),
+    ]
     parts = [
         HEAD,
         _comment("Lower-case hexadecimal with dashes.") + "export type Uuid = string;\n",

@@ -1,5 +1,6 @@
 """Hypothesis strategies for every struct of the protocol, drawn from its types."""
 
+import json
 import re
 from datetime import UTC, datetime
 from functools import cache
@@ -11,10 +12,25 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from echo_ws_protocol.types import Code, Country, DeviceId, Email, Emoji, Phone, Platform, TimeZone
+from echo_ws_protocol.commands import MessageSend
+from echo_ws_protocol.metadata import METADATA, PollMetadata, StickerMetadata
+from echo_ws_protocol.types import (
+    Code,
+    Country,
+    DeviceId,
+    Email,
+    Emoji,
+    MimeType,
+    Phone,
+    PhoneText,
+    Platform,
+    TimeZone,
+    Url,
+)
 
 EMOJIS = ["👍", "❤️", "👩‍👩‍👧‍👦", "👩🏻‍❤️‍💋‍👨🏻", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🫱🏻‍🫲🏿", "🇩🇪", "1️⃣", "🏳️‍🌈"]
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
+WORDS = st.characters(codec="utf-8", exclude_characters="\0")
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     UUID: st.uuids(),
     str: st.text(max_size=20),
@@ -33,12 +49,53 @@ EXACT: dict[Any, st.SearchStrategy[Any]] = {
     Country: st.from_regex(r"[A-Z]{2}", fullmatch=True),
     TimeZone: st.sampled_from(["Europe/Berlin", "UTC", "America/Port-au-Prince", "Etc/GMT+12"]),
     Phone: st.from_regex(r"\+[0-9 ().-]{1,20}", fullmatch=True),
+    PhoneText: st.from_regex(r"[+0-9 ().*#/-]{1,20}", fullmatch=True),
+    MimeType: st.from_regex(r"[a-z]{1,9}/[a-z0-9.+-]{1,9}", fullmatch=True),
+    Url: st.from_regex(r"https://[!-~]{1,20}", fullmatch=True),
 }
 """What a random text hardly ever is."""
 
 
+def polls() -> st.SearchStrategy[PollMetadata]:
+    options = st.lists(st.text(WORDS, min_size=1, max_size=9), min_size=2, max_size=10, unique=True)
+    return st.builds(
+        PollMetadata,
+        question=st.text(WORDS, min_size=1, max_size=20),
+        options=options,
+        multiple=st.booleans(),
+        anonymous=st.booleans(),
+        closes_at=st.none() | TIMES,
+    )
+
+
+def metadata(type_: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw what belongs to a message of this type, as it travels."""
+    if type_ == "poll":
+        drawn: st.SearchStrategy[Any] = polls()
+    elif type_ == "sticker":
+        drawn = st.builds(StickerMetadata, file_url=EXACT[Url], emoji=st.none() | st.sampled_from(EMOJIS))
+    else:
+        drawn = structs(METADATA[type_])  # type: ignore[index]  # one of the types
+    return drawn.map(lambda struct: json.loads(msgspec.json.encode(struct)))
+
+
+def sends() -> st.SearchStrategy[MessageSend]:
+    """Draw messages of all types."""
+
+    def of(type_: str) -> st.SearchStrategy[MessageSend]:
+        known: dict[str, Any] = {"id": PLAIN[int], "conversation": st.uuids(), "message": st.uuids()}
+        known |= {"mentions": st.lists(st.uuids(), max_size=3), "type": st.just(type_)}
+        if type_ == "text":
+            return st.builds(MessageSend, content=st.text(WORDS, min_size=1, max_size=20), **known)
+        return st.builds(MessageSend, metadata=metadata(type_), **known)
+
+    return st.sampled_from(["text", *METADATA]).flatmap(of)
+
+
 @cache
 def structs(cls: type[Struct]) -> st.SearchStrategy[Any]:
+    if cls is MessageSend:
+        return sends()
     hints = get_type_hints(cls, include_extras=True)
     required = {f.name: values(hints[f.name]) for f in msgspec.structs.fields(cls) if f.required}
     optional = {f.name: values(hints[f.name]) for f in msgspec.structs.fields(cls) if not f.required}
@@ -70,6 +127,8 @@ def _made_of(origin: Any, parts: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 def _limited(base: Any, meta: Meta) -> st.SearchStrategy[Any]:
     if base is int:
         return st.integers(int(meta.ge or 0), int(meta.le or 2**53 - 1))
+    if base is float:
+        return st.floats(float(meta.ge or 0), float(meta.le or 2**53))
     if base is not str:
         return values(base)
     texts = st.text(

@@ -20,11 +20,11 @@ from echo_ws.broker import MemoryBroker
 from echo_ws.client import _pause_asked
 from echo_ws.config import ConfigError, JwtKey, Settings
 from echo_ws.connection import shake_hands
+from echo_ws.cursor import as_place
 from echo_ws.errors import BadField
 from echo_ws.events import Told, from_body
 from echo_ws.feed import Feed
 from echo_ws.frame import Frame, payload_of
-from echo_ws.handlers.conversations import _as_place
 from echo_ws.handshake import Head, Refusal, networks
 from echo_ws.http.app import _frame, _Refused
 from echo_ws.hub import Channel, Hub, Kind
@@ -219,7 +219,7 @@ def test_a_whole_word_about_revocation_is_understood(ids: list[UUID]) -> None:
 def test_a_cursor_is_a_place_in_utc_or_a_bad_field(cursor: str) -> None:
     """B28"""
     with suppress(BadField):
-        time, conversation = _as_place(cursor)
+        time, conversation = as_place(cursor)
         assert time.tzinfo is None
         assert isinstance(conversation, UUID)
 

@@ -54,6 +54,8 @@ MADE_ANEW = {
     "token",
     "url",
     "user_agent",
+    "written_at",
+    "pinned_at",
 }
 LEARNT = {"next", "epoch", "token", "refresh_token", "state"}
 PHONE_OF_ALICE = "+4915100000001"

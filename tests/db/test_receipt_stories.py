@@ -122,7 +122,9 @@ class Story:
     async def edit(self, person: UUID) -> None:
         if mine := [each for each in self.model.letters if each.sender == person and not each.is_deleted]:
             letter = self.chance.choice(mine)
-            await messages.edit(self.store, self.conversation, letter.id, person, f"hi {self.chance.random()}")
+            await messages.edit(
+                self.store, self.conversation, letter.id, person, f"hi {self.chance.random()}", window_s=0
+            )
             self.model.edit(letter)
 
     async def delete(self, person: UUID) -> None:

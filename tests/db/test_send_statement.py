@@ -126,7 +126,7 @@ Change = Callable[[Sql, Room, UUID], Awaitable[object]]
 @pytest.mark.parametrize(
     "change",
     [
-        lambda db, room, message: messages.edit(db, room.id, message, room.bob, "changed"),
+        lambda db, room, message: messages.edit(db, room.id, message, room.bob, "changed", window_s=0),
         lambda db, room, message: messages.remove(db, room.id, message, room.bob),
         lambda db, room, message: messages.react(db, room.id, message, room.bob, "👍", is_on=True),
     ],

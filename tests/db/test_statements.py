@@ -16,6 +16,8 @@ NAMES = re.compile(r"(\w+)\((.*)\) -> (\w+)")
 PYTHON_OF = {
     "uuid": "UUID",
     "uuid[]": "list",
+    "text[]": "list",
+    "int4[]": "list",
     "text": "str",
     "varchar": "str",
     "int8": "int",

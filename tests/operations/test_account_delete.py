@@ -45,6 +45,7 @@ GONE = {
     *("auth.oauth_providers.user_id", "users.contacts.user_id", "users.blocked_users.user_id"),
     *("notifications.push_tokens.user_id", "notifications.preferences.user_id", "notifications.deliveries.user_id"),
     *("analytics.events.user_id", "auth.oauth_flows.user_id", "messages.hidden.user_id", "users.relations.user_id"),
+    "messages.follows.user_id",
 }
 """Where nothing refers to a deleted account any more."""
 
@@ -54,6 +55,7 @@ KEPT = {
     *("messages.conversations.created_by", "messages.members.user_id", "messages.delivery_tracking.user_id"),
     *("messages.messages.from_user_id", "messages.messages.to_user_id", "messages.reactions.user_id"),
     *("media.files.user_id", "media.uploads.user_id", "messages.votes.user_id", "users.relations.other_user_id"),
+    "messages.mentioned.user_id",
     "users.presences.user_id",
 }
 """Where something may: docs/accounts.md says what."""

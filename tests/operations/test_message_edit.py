@@ -5,12 +5,14 @@ from uuid import UUID
 import pytest
 
 from echo_ws.client import Client, CommandFailed
-from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageSend
+from echo_ws_protocol.commands import MessageDelete, MessageEdit, MessageForward, MessageSend
 from echo_ws_protocol.events import Message
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.talk import IMAGE, ask, say, seen
 from tests.support.waiting import heard
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -85,3 +87,61 @@ async def test_a_message_is_found_only_in_its_own_conversation(sent: Message, di
     for conversation, message in ((direct, sent.message), (sent.conversation, uuid7()), (uuid7(), sent.message)):
         with pytest.raises(CommandFailed, match="not_found"):
             await bob.call(MessageEdit(conversation=conversation, message=message, content="hello"))
+
+
+async def test_after_the_window_it_is_too_late(sent: Message, bob: Client, db: Sql) -> None:
+    edit = MessageEdit(conversation=sent.conversation, message=sent.message, content="hello")
+    await bob.call(edit)
+    await db.execute(
+        "UPDATE messages.messages SET created_at = created_at - INTERVAL '49 hours' WHERE id = $1", sent.message
+    )
+
+    with pytest.raises(CommandFailed, match="too late"):
+        await bob.call(MessageEdit(conversation=sent.conversation, message=sent.message, content="bye"))
+
+    await bob.call(edit)  # repeated: it was done
+
+
+async def test_without_a_window_it_is_never_too_late(world: World, db: Sql) -> None:
+    worker = await world.worker(edit_window_s=0)
+    alice, bob = await world.person("Alice", worker), await world.person("Bob", worker)
+    direct = await world.conversation("direct", alice, bob)
+    message = await say(alice, direct, "hi")
+    await world.store.execute("UPDATE messages.messages SET created_at = '2001-01-01' WHERE id = $1", message)
+
+    await alice.call(MessageEdit(conversation=direct, message=message, content="hello"))
+
+    assert "hello" == (await seen(bob, direct, message)).content
+
+
+@pytest.mark.parametrize("metadata", [IMAGE, {**IMAGE, "caption": "cake"}], ids=["content", "caption"])
+@pytest.mark.parametrize("caption", ["tea", ""])
+async def test_a_caption_can_be_changed_and_taken_away(
+    metadata: dict[str, object], caption: str, group: UUID, bob: Client, alice: Client
+) -> None:
+    message = await say(bob, group, "cake", type="image", metadata=metadata)
+
+    await bob.call(MessageEdit(conversation=group, message=message, content=caption))
+
+    shown = await alice.next(Message, lambda event: event.edited)
+    assert shown == await seen(alice, group, message)
+    expected = {**metadata, "caption": caption} if "caption" in metadata else metadata
+    assert (caption, expected) == (shown.content, shown.metadata)
+
+
+async def test_a_text_cannot_become_empty(sent: Message, bob: Client) -> None:
+    with pytest.raises(CommandFailed) as refused:
+        await bob.call(MessageEdit(conversation=sent.conversation, message=sent.message, content=""))
+
+    assert ("bad_field", "$.content") == (refused.value.failure.code, refused.value.failure.field)
+
+
+async def test_what_has_no_caption_stays_as_it_is(group: UUID, bob: Client) -> None:
+    poll = await ask(bob, group)
+    place = await say(bob, group, type="location", metadata={"latitude": 1, "longitude": 1})
+    forwarded = uuid7()
+    await bob.call(MessageForward(conversation=group, message=forwarded, source=await say(bob, group, "hi")))
+
+    for message in (poll, place, forwarded):
+        with pytest.raises(CommandFailed, match="forbidden"):
+            await bob.call(MessageEdit(conversation=group, message=message, content="something else"))

@@ -47,8 +47,15 @@ OUTCOMES: dict[Who, dict[Role, Outcome]] = {
     "participant": FORBIDDEN | dict.fromkeys(INSIDE, "heard"),
     "poster": FORBIDDEN | dict.fromkeys(("participant", "author", "admin"), "heard"),
     "author": FORBIDDEN | {"author": "heard"},
+    "admin": FORBIDDEN | {"admin": "heard"},
     "author or admin": FORBIDDEN | dict.fromkeys(("author", "admin"), "heard"),
 }
+
+
+AS_POLLS = """
+    UPDATE messages.messages SET type = 'poll', metadata = '{"question": "When?", "options": ["now", "then"]}'
+    WHERE id = ANY ($1)
+"""
 
 
 class Person(NamedTuple):
@@ -57,6 +64,7 @@ class Person(NamedTuple):
     conversation: UUID
     """Where something may be done, or not."""
     message: UUID
+    poll: UUID
     author: UUID
 
 
@@ -77,13 +85,17 @@ async def cast(people: World, db: Sql) -> dict[Role, Person]:
     channel = await people.room("channel", users["admin"], users["author"])
     await other_service.add_reader(db, channel, users["reader"])
     places = {place: await other_service.post(db, place, users["author"]) for place in (group, channel)}
+    polls = {place: await other_service.post(db, place, users["author"]) for place in (group, channel)}
+    await db.execute(AS_POLLS, [*polls.values()])
     await db.execute("UPDATE auth.sessions SET expires_at = now() WHERE user_id = $1", users["expired"])
     await db.execute("DELETE FROM auth.sessions WHERE user_id = $1", users["revoked"])
     await db.execute("UPDATE auth.users SET verified = FALSE WHERE id = $1", users["unverified"])
 
     def person(role: Role) -> Person:
         place = channel if role == "reader" else group
-        return Person(tokens.get(role), sessions.get(users.get(role)), place, places[place], users["author"])
+        return Person(
+            tokens.get(role), sessions.get(users.get(role)), place, places[place], polls[place], users["author"]
+        )
 
     return {role: person(role) for role in get_args(Role)}
 
@@ -92,7 +104,8 @@ def command(op: str, person: Person, people: World) -> dict[str, Any]:
     """Return the command of the example, about what is here."""
     here = {
         "conversation": person.conversation,
-        "message": person.message,
+        "message": person.poll if op.startswith("poll.") else person.message,
+        "source": person.message,
         "participants": [str(person.author)],
         "session": person.session,
         "token": person.token,

@@ -229,7 +229,7 @@ class Database:
             if (message := self.conversations[place].messages.get(id_))
         ]
 
-    def _edit(self, place: UUID, id_: UUID, editor: UUID, content: str) -> list[Row]:
+    def _edit(self, place: UUID, id_: UUID, editor: UUID, content: str, _: float) -> list[Row]:
         conversation = self.conversations[place]
         message = conversation.messages.get(id_)
         if conversation.is_deleted or not conversation.has(editor) or not message or message.deleted:

@@ -46,7 +46,7 @@ class Twins:
 
     async def edit(self) -> None:
         if message := self.some_message():
-            await self.change(messages.SQL.edit, message, self.sender_of(message), self.chance.choice("abc"))
+            await self.change(messages.SQL.edit, message, self.sender_of(message), self.chance.choice("abc"), 0.0)
 
     async def erase(self) -> None:
         if message := self.some_message():

@@ -8,7 +8,7 @@ from echo_ws_protocol.ids import uuid7
 from scripts.generators.examples import load
 
 EXAMPLES = load()
-NEW = {("conversation.create", "conversation"), ("message.send", "message")}
+NEW = {("conversation.create", "conversation"), ("message.send", "message"), ("message.forward", "message")}
 """Fields that name what is to be made."""
 
 

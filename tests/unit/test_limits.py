@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from echo_ws.limits import GRACE_S, LONGEST_WAIT_S, Bucket, Buckets, Limits, Wait, rate
 from echo_ws.settings import Settings
-from echo_ws_protocol.commands import ConversationCreate, ConversationList, MessageSend
+from echo_ws_protocol.commands import ConversationCreate, ConversationList, MessageForward, MessageSend
 
 NOW = 1_000_000.0
 ALICE, BOB = UUID(int=1), UUID(int=2)
@@ -159,6 +159,14 @@ def test_all_posts_of_a_user_count_as_one_connection(limits: Limits) -> None:
     assert [None] * 60 == asked[:60]
     assert asked[60]
     assert limits.ask(BOB, limits.of_posts(BOB, NOW), ConversationList, NOW) is None
+
+
+def test_a_forward_counts_as_a_send(alice: Person) -> None:
+    """Else one could say twice as much, and a forward could overtake a send that was refused before it."""
+    asked = [alice.ask((MessageSend, MessageForward)[n % 2], NOW) for n in range(22)]
+
+    assert [None] * 20 == asked[:20]
+    assert all(asked[20:])
 
 
 def test_0_is_no_limit() -> None:
