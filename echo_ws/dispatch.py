@@ -44,6 +44,8 @@ class Services:
     accounts: Accounts
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
+    lookups_per_day: int
+    """Phone numbers that one user may ask for in a day; 0: no limit."""
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from echo_ws_protocol.events import (
     OwnChange,
     Receipt,
     Session,
+    Settings,
     Typing,
 )
 from echo_ws_protocol.replies import Reply
@@ -50,6 +51,7 @@ _KINDS: dict[type, Kind] = {
     Membership: Kind.OWN,
     Contact: Kind.OWN,
     Hidden: Kind.OWN,
+    Settings: Kind.OWN,
     Typing: Kind.MOMENTARY,
     Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,

@@ -119,6 +119,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     creations_per_min: Annotated[
         Limit, Meta(description="Conversations a minute that one user creates, per worker. 0: no limit.")
     ] = 60
+    lookups_per_day: Annotated[
+        Limit, Meta(description="Phone numbers a day that one user looks up, over all workers. 0: no limit.")
+    ] = 5000
     bad_frames_per_min: Annotated[
         Limit, Meta(description="Messages a minute on one connection that are no commands; more close it. 0: no limit.")
     ] = 10

@@ -44,6 +44,15 @@ export type NewPassword = string;
 /** 1 to 100 characters, no control characters. */
 export type DisplayName = string;
 
+/** Up to 1,000 characters, no NUL; empty: none. */
+export type Bio = string;
+
+/** A web address in ASCII: `https://…`; empty: none. */
+export type AvatarUrl = string;
+
+/** The first 32 digits of the SHA-256, in hex, of a phone number as `+4915123456789`. */
+export type PhoneHash = string;
+
 /** Made once by the app and kept, a UUID for instance: 8 to 64 letters, digits and `.` `_` `:` `-`. */
 export type DeviceId = string;
 
@@ -58,6 +67,10 @@ export type ConversationType = "direct" | "group" | "channel";
 export type Role = "admin" | "member" | "reader";
 
 export type MessageType = "text" | "image" | "video" | "audio" | "document" | "location" | "contact" | "sticker" | "poll";
+
+export type Audience = "everyone" | "contacts" | "nobody";
+
+export type Status = "online" | "away" | "busy" | "offline";
 
 export type TypingKind = "text" | "voice" | "upload" | "stopped";
 
@@ -512,6 +525,107 @@ export interface ContactBlock {
   id?: RequestId;
 }
 
+/**
+ * Have somebody as a contact, under a nickname of yours, if you like. Nobody else is told.
+ * Repeating it changes nothing; what is left out is taken away.
+ */
+export interface ContactSet {
+  op: "contact.set";
+  user: Uuid;
+  nickname?: DisplayName;
+  favorite?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Have somebody no longer as a contact. A block stays.
+ * Repeating it changes nothing.
+ */
+export interface ContactRemove {
+  op: "contact.remove";
+  user: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * List your contacts, or those whom you block.
+ * Reading changes nothing.
+ */
+export interface ContactList {
+  op: "contact.list";
+  /** Those whom you block, contacts or not. */
+  blocked?: boolean;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
+  id?: RequestId;
+}
+
+/**
+ * Ask whose phone numbers these are, of those who show theirs. How many you may ask in a day is limited.
+ * Reading changes nothing; each asking counts.
+ */
+export interface ContactLookup {
+  op: "contact.lookup";
+  hashes: PhoneHash[];
+  id?: RequestId;
+}
+
+/**
+ * Read profiles, as far as you may see them. Whoever does not exist is answered like a deleted account.
+ * Reading changes nothing.
+ */
+export interface ProfileGet {
+  op: "profile.get";
+  users: Uuid[];
+  id?: RequestId;
+}
+
+/**
+ * Change your profile. What is left out stays; your other devices hear `settings`.
+ * Repeating it changes nothing.
+ */
+export interface ProfileSet {
+  op: "profile.set";
+  display_name?: DisplayName;
+  bio?: Bio;
+  avatar_url?: AvatarUrl;
+  /** Whether others see your phone number, and find you by it. */
+  phone_visible?: boolean;
+  /** Whether others see `bio` and `avatar_url`. */
+  profile_visible?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Read your privacy settings.
+ * Reading changes nothing.
+ */
+export interface PrivacyGet {
+  op: "privacy.get";
+  id?: RequestId;
+}
+
+/**
+ * Change your privacy settings. What is left out stays; your other devices hear `settings`.
+ * Repeating it changes nothing.
+ */
+export interface PrivacySet {
+  op: "privacy.set";
+  /** Who sees when you were there last; from whom you hide it, of them you do not see it. */
+  show_last_seen?: Audience;
+  show_profile_photo?: Audience;
+  /** Who sees whether you are online; from whom you hide it, of them you do not see it. */
+  show_status?: Audience;
+  /** Whether others see what you have read; if not, you do not see it of them. */
+  show_read_receipts?: boolean;
+  /** Whether others see that you are typing; if not, you do not see it of them. */
+  show_typing_indicator?: boolean;
+  /** Who may add you to groups. */
+  allow_group_invites?: Audience;
+  id?: RequestId;
+}
+
 /** Why a command was not carried out. */
 export interface Failure {
   code: ErrorCode;
@@ -638,8 +752,8 @@ export interface Resumed {
   time: Timestamp;
   /** With `changes` you have every change of your own up to here. */
   rev: Rev;
-  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid. */
-  changes?: (Membership | Contact | Hidden)[];
+  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid, your settings. */
+  changes?: (Membership | Contact | Hidden | Settings)[];
   /** There are more `changes`: ask again from `rev`. */
   more?: boolean;
   conversations?: ConversationChanges[];
@@ -652,6 +766,61 @@ export interface HistoryPage {
   messages: Message[];
   /** Whether there are more in the direction asked. */
   more: boolean;
+}
+
+/** How you stand to somebody; nobody else is told. */
+export interface ContactSummary {
+  user: Uuid;
+  contact?: boolean;
+  /** The name that the other one has chosen. */
+  display_name?: string;
+  nickname?: string;
+  favorite?: boolean;
+  blocked?: boolean;
+  /** What you noted down when you blocked. */
+  reason?: string;
+  /** There is no such account any more. */
+  deleted?: boolean;
+}
+
+/** Contacts, or those whom you block, by id. */
+export interface ContactPage {
+  contacts: ContactSummary[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Who was found: of the others nobody has the number, or it is not shown. */
+export interface LookedUp {
+  found: Record<PhoneHash, Uuid>;
+}
+
+/** A user as you may see him or her. What is absent is not there, or not shown to you. */
+export interface Profile {
+  user: Uuid;
+  display_name?: string;
+  bio?: string;
+  avatar_url?: string;
+  phone?: string;
+  status?: Status;
+  last_seen?: Timestamp;
+  /** There is no such account, or no longer. */
+  deleted?: boolean;
+}
+
+/** Profiles in the order in which they were asked for. */
+export interface Profiles {
+  profiles: Profile[];
+}
+
+/** Your privacy settings. */
+export interface Privacy {
+  show_last_seen: Audience;
+  show_profile_photo: Audience;
+  show_status: Audience;
+  show_read_receipts: boolean;
+  show_typing_indicator: boolean;
+  allow_group_invites: Audience;
 }
 
 /** A code is on its way, if there is anybody to get one: the answer is the same for every number. */
@@ -786,6 +955,24 @@ export interface Hidden {
   rev: Rev;
 }
 
+/** You changed your profile or your privacy settings: all of them, as they now are. Goes to you alone. */
+export interface Settings {
+  op: "settings";
+  /** Number of the change among those that concern you alone. */
+  rev: Rev;
+  display_name?: string;
+  bio?: string;
+  avatar_url?: string;
+  phone_visible?: boolean;
+  profile_visible?: boolean;
+  show_last_seen?: Audience;
+  show_profile_photo?: Audience;
+  show_status?: Audience;
+  show_read_receipts?: boolean;
+  show_typing_indicator?: boolean;
+  allow_group_invites?: Audience;
+}
+
 /** How far a participant has received and read. A maximum: older ones may be ignored. */
 export interface Receipt {
   op: "receipt";
@@ -861,6 +1048,14 @@ export interface Commands {
   "message.read": MessageRead;
   "typing.set": TypingSet;
   "contact.block": ContactBlock;
+  "contact.set": ContactSet;
+  "contact.remove": ContactRemove;
+  "contact.list": ContactList;
+  "contact.lookup": ContactLookup;
+  "profile.get": ProfileGet;
+  "profile.set": ProfileSet;
+  "privacy.get": PrivacyGet;
+  "privacy.set": PrivacySet;
 }
 
 /** What the `ok` of each command holds. */
@@ -895,6 +1090,14 @@ export interface Results {
   "message.read": Watermarks;
   "typing.set": Done;
   "contact.block": Done;
+  "contact.set": Done;
+  "contact.remove": Done;
+  "contact.list": ContactPage;
+  "contact.lookup": LookedUp;
+  "profile.get": Profiles;
+  "profile.set": Done;
+  "privacy.get": Privacy;
+  "privacy.set": Done;
 }
 
 /** Every event by its `op`. */
@@ -906,6 +1109,7 @@ export interface Events {
   "membership": Membership;
   "contact": Contact;
   "hidden": Hidden;
+  "settings": Settings;
   "receipt": Receipt;
   "typing": Typing;
   "session": Session;

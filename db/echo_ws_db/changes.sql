@@ -41,6 +41,18 @@ LEFT JOIN LATERAL (
     LEFT JOIN users.contacts c ON c.user_id = r.user_id AND c.contact_user_id = r.other_user_id
     LEFT JOIN users.blocked_users b ON b.user_id = r.user_id AND b.blocked_user_id = r.other_user_id
     WHERE r.user_id = $1 AND r.user_rev > $2
+    UNION ALL
+    SELECT r.user_rev, 'settings', jsonb_build_object(
+        'user_rev', r.user_rev, 'display_name', p.display_name, 'bio', p.bio, 'avatar_url', p.avatar_url,
+        'phone_visible', coalesce(p.phone_visible, TRUE), 'profile_visible', coalesce(p.profile_visible, TRUE),
+        'show_last_seen', users.level(s.show_last_seen), 'show_profile_photo', users.level(s.show_profile_photo),
+        'show_status', users.level(s.show_status), 'show_read_receipts', coalesce(s.show_read_receipts, TRUE),
+        'show_typing_indicator', coalesce(s.show_typing_indicator, TRUE),
+        'allow_group_invites', users.level(s.allow_group_invites))
+    FROM users.revised r
+    LEFT JOIN users.profiles p ON p.user_id = r.user_id
+    LEFT JOIN users.privacy_settings s ON s.user_id = r.user_id
+    WHERE r.user_id = $1 AND r.user_rev > $2
     ORDER BY 1
     LIMIT $3
 ) c ON TRUE
@@ -116,12 +128,15 @@ ORDER BY i.conversation_id, c.rev
 -- name: receipts(viewer, since) -> WatermarkRow
 -- The watermarks that moved since a time, in the viewer's conversations, with 30 s of overlap for clocks and commits; and
 -- the time, by the one clock that all workers share. At least one row: none moved, or no `since`, is one without a user.
+-- They are told as the viewer may see them.
 SELECT CURRENT_TIMESTAMP::timestamp AS now, r.conversation_id, r.user_id, r.delivered_seq, r.read_seq
 FROM (VALUES (1)) once
 LEFT JOIN (
-    SELECT m.conversation_id, m.user_id, m.delivered_seq, m.read_seq
+    SELECT m.conversation_id, m.user_id, k.delivered_seq, k.read_seq
     FROM messages.members me
     JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL AND c.type <> 'channel'
     JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL
+    CROSS JOIN LATERAL messages.marks($1, m, c.type = 'direct') k
     WHERE me.user_id = $1 AND me.left_seq IS NULL AND m.receipts_at > $2::timestamp - INTERVAL '30 seconds'
+      AND k.receipts_at > $2::timestamp - INTERVAL '30 seconds'
 ) r ON TRUE

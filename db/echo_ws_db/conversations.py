@@ -66,8 +66,9 @@ async def summary(db: Database, conversation: UUID, viewer: UUID) -> SummaryRow 
     return SummaryRow(*record) if record else None
 
 
-async def participants(db: Database, conversation: UUID) -> list[ParticipantRow]:
-    return as_rows(ParticipantRow, await db.fetch(SQL.participants, conversation))
+async def participants(db: Database, conversation: UUID, viewer: UUID) -> list[ParticipantRow]:
+    """Return who takes part, with the watermarks that the viewer may see."""
+    return as_rows(ParticipantRow, await db.fetch(SQL.participants, conversation, viewer))
 
 
 async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:

@@ -84,10 +84,12 @@ JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NU
 JOIN messages.heads h ON h.conversation_id = c.id
 WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
 
--- name: participants(conversation) -> ParticipantRow
--- Who takes part, by name; a channel's readers are not listed.
-SELECT m.user_id, m.role, m.delivered_seq, m.read_seq, p.display_name, m.silenced
+-- name: participants(conversation, viewer) -> ParticipantRow
+-- Who takes part, by name, with the watermarks that the viewer may see; a channel's readers are not listed.
+SELECT m.user_id, m.role, k.delivered_seq, k.read_seq, p.display_name, m.silenced
 FROM messages.members m
+JOIN messages.conversations c ON c.id = m.conversation_id
+CROSS JOIN LATERAL messages.marks($2, m, c.type = 'direct') k
 LEFT JOIN users.profiles p ON p.user_id = m.user_id
 WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
 ORDER BY p.display_name, m.user_id

@@ -3,6 +3,7 @@
 -- function: messages.acknowledge
 -- Raise a member's watermarks and bring the delivery rows between the old and the new ones up to date: at most a
 -- thousand messages a call, so call again while the watermark is below what was asked. A status never goes back.
+-- Who blocks the sender of a direct message leaves its row as it is: that sender is told nothing more.
 -- A channel has no rows, and each member's watermarks are written at most once in 5 s: `wait_ms` says how much is left.
 CREATE OR REPLACE FUNCTION messages.acknowledge(
     conversation UUID, recipient UUID, up_to BIGINT, is_read BOOLEAN,
@@ -45,6 +46,9 @@ BEGIN
            CASE WHEN m.seq <= read_seq THEN CURRENT_TIMESTAMP END
     FROM messages.messages m
     WHERE m.conversation_id = conversation AND m.from_user_id <> recipient
+      AND m.withheld_from IS DISTINCT FROM recipient
+      AND NOT EXISTS (SELECT FROM users.blocked_users b
+                      WHERE m.to_user_id = recipient AND b.user_id = recipient AND b.blocked_user_id = m.from_user_id)
       AND m.seq > CASE WHEN read_seq > old.read_seq THEN old.read_seq ELSE old.delivered_seq END
       AND m.seq <= CASE WHEN delivered_seq > old.delivered_seq THEN delivered_seq ELSE read_seq END
     ON CONFLICT (message_id, user_id) DO UPDATE

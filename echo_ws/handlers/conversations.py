@@ -36,7 +36,7 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
     summary = await conversations.summary(ctx.db, command.conversation, ctx.user)
     if summary is None:
         raise NotFound
-    rows = await conversations.participants(ctx.db, command.conversation)
+    rows = await conversations.participants(ctx.db, command.conversation, ctx.user)
     people = [
         Participant(
             user=row.user_id,

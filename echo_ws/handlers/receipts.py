@@ -2,7 +2,7 @@ from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import Busy
-from echo_ws_db import receipts
+from echo_ws_db import privacy, receipts
 from echo_ws_protocol.commands import DeliveryAck, MessageRead
 from echo_ws_protocol.events import Receipt
 from echo_ws_protocol.replies import Watermarks
@@ -28,8 +28,9 @@ async def _raise(ctx: Context, conversation: UUID, seq: int, *, is_read: bool) -
         if not row.changed:
             break
         has_changed = True
-    if has_changed and not row.is_channel:
+    if has_changed and not row.is_channel and (told := await privacy.tells(ctx.db, ctx.user, conversation)).delivered:
+        read_seq = row.read_seq if told.read else 0
         ctx.mention(
-            Receipt(conversation=conversation, user=ctx.user, delivered_seq=row.delivered_seq, read_seq=row.read_seq)
+            Receipt(conversation=conversation, user=ctx.user, delivered_seq=row.delivered_seq, read_seq=read_seq)
         )
     return Watermarks(row.delivered_seq, row.read_seq)

@@ -1,6 +1,6 @@
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import Forbidden, NotFound
-from echo_ws_db import conversations
+from echo_ws_db import conversations, privacy
 from echo_ws_protocol.commands import TypingSet
 from echo_ws_protocol.events import Typing
 from echo_ws_protocol.replies import Done
@@ -16,6 +16,7 @@ async def set_typing(ctx: Context, command: TypingSet) -> Done:
         raise NotFound
     if not may_post:
         raise Forbidden
-    if ctx.session.may_tell_typing(command, ctx.now):
+    is_due = ctx.session.may_tell_typing(command, ctx.now)
+    if is_due and (await privacy.tells(ctx.db, ctx.user, command.conversation)).typing:
         ctx.mention(Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS))
     return Done()

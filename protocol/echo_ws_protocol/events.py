@@ -1,8 +1,8 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events carry a ``rev``: ``message``, ``conversation`` and ``member`` the conversation's, ``membership``,
-``contact`` and ``hidden`` the user's own; momentary ones (``receipt``, ``typing``, ``session``) may be lost and are
-never replayed. Nothing in an event that goes to several people depends on who reads it.
+``contact``, ``hidden`` and ``settings`` the user's own; momentary ones (``receipt``, ``typing``, ``session``) may be
+lost and are never replayed. Nothing in an event that goes to several people depends on who reads it.
 """
 
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from .types import (
+    Audience,
     ConversationId,
     ConversationType,
     MessageId,
@@ -135,7 +136,25 @@ class Hidden(Event, frozen=True, tag="hidden"):
     """Number of the change among those that concern you alone."""
 
 
-OwnChange: TypeAlias = Membership | Contact | Hidden
+class Settings(Event, frozen=True, tag="settings"):
+    """You changed your profile or your privacy settings: all of them, as they now are. Goes to you alone."""
+
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+    display_name: str | None = None
+    bio: str | None = None
+    avatar_url: str | None = None
+    phone_visible: bool = True
+    profile_visible: bool = True
+    show_last_seen: Audience = "everyone"
+    show_profile_photo: Audience = "everyone"
+    show_status: Audience = "everyone"
+    show_read_receipts: bool = True
+    show_typing_indicator: bool = True
+    allow_group_invites: Audience = "everyone"
+
+
+OwnChange: TypeAlias = Membership | Contact | Hidden | Settings
 """What concerns one user alone, by the user's own ``rev``."""
 
 

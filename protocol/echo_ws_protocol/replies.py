@@ -3,18 +3,21 @@
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Contact, Conversation, Hidden, Member, Membership, Message, Receipt
+from .events import Contact, Conversation, Hidden, Member, Membership, Message, Receipt, Settings
 from .types import (
+    Audience,
     ConversationId,
     ConversationType,
     MessageId,
     Milliseconds,
     Outcome,
+    PhoneHash,
     RequestId,
     Rev,
     Role,
     Seq,
     SessionId,
+    Status,
     Timestamp,
     UserId,
 )
@@ -173,8 +176,9 @@ class Resumed(Struct, frozen=True, omit_defaults=True):
     """Pass it as ``since`` the next time."""
     rev: Rev
     """With ``changes`` you have every change of your own up to here."""
-    changes: list[Membership | Contact | Hidden] = field(default_factory=list)
-    """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid."""
+    changes: list[Membership | Contact | Hidden | Settings] = field(default_factory=list)
+    """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid,
+    your settings."""
     more: bool = False
     """There are more ``changes``: ask again from ``rev``."""
     conversations: list[ConversationChanges] = field(default_factory=list)
@@ -188,6 +192,67 @@ class HistoryPage(Struct, frozen=True):
     messages: list[Message]
     more: bool
     """Whether there are more in the direction asked."""
+
+
+class ContactSummary(Struct, frozen=True, omit_defaults=True):
+    """How you stand to somebody; nobody else is told."""
+
+    user: UserId
+    contact: bool = False
+    display_name: str | None = None
+    """The name that the other one has chosen."""
+    nickname: str | None = None
+    favorite: bool = False
+    blocked: bool = False
+    reason: str | None = None
+    """What you noted down when you blocked."""
+    deleted: bool = False
+    """There is no such account any more."""
+
+
+class ContactPage(Struct, frozen=True, omit_defaults=True):
+    """Contacts, or those whom you block, by id."""
+
+    contacts: list[ContactSummary]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class LookedUp(Struct, frozen=True):
+    """Who was found: of the others nobody has the number, or it is not shown."""
+
+    found: dict[PhoneHash, UserId]
+
+
+class Profile(Struct, frozen=True, omit_defaults=True):
+    """A user as you may see him or her. What is absent is not there, or not shown to you."""
+
+    user: UserId
+    display_name: str | None = None
+    bio: str | None = None
+    avatar_url: str | None = None
+    phone: str | None = None
+    status: Status | None = None
+    last_seen: Timestamp | None = None
+    deleted: bool = False
+    """There is no such account, or no longer."""
+
+
+class Profiles(Struct, frozen=True):
+    """Profiles in the order in which they were asked for."""
+
+    profiles: list[Profile]
+
+
+class Privacy(Struct, frozen=True):
+    """Your privacy settings."""
+
+    show_last_seen: Audience
+    show_profile_photo: Audience
+    show_status: Audience
+    show_read_receipts: bool
+    show_typing_indicator: bool
+    allow_group_invites: Audience
 
 
 class CodeSent(Struct, frozen=True):

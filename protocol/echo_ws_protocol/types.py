@@ -73,6 +73,25 @@ DisplayName: TypeAlias = Annotated[
         description="1 to 100 characters, no control characters.",
     ),
 ]
+Bio: TypeAlias = Annotated[
+    str,
+    Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Up to 1,000 characters, no NUL; empty: none."),
+]
+AvatarUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^(https?://[!-~]+)?\Z",
+        description="A web address in ASCII: `https://…`; empty: none.",
+    ),
+]
+PhoneHash: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{32}\Z",
+        description="The first 32 digits of the SHA-256, in hex, of a phone number as `+4915123456789`.",
+    ),
+]
 DeviceId: TypeAlias = Annotated[
     str,
     Meta(
@@ -109,6 +128,8 @@ Role: TypeAlias = Literal["admin", "member", "reader"]
 MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
+Audience: TypeAlias = Literal["everyone", "contacts", "nobody"]
+Status: TypeAlias = Literal["online", "away", "busy", "offline"]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 SessionScope: TypeAlias = Literal["others", "all"]
 Outcome: TypeAlias = Literal["rejected", "retry", "unknown"]
