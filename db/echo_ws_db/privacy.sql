@@ -16,7 +16,7 @@ $$;
 --   last_seen, status, receipts, typing   by the settings of both: who does not show it does not see it
 --   photo, bio, phone                     by the owner's settings
 --   invites                               whether the viewer may add the owner to a group
---   gone_at                               since when the owner blocks the viewer: show one who went offline then
+--   gone_at                               the owner blocks the viewer: show one who is offline and was there last then
 --   apart                                 one of the two blocks the other: in their direct conversation nothing momentary
 --                                         is told
 -- A contact counts if it is older than the block: neither blocking a contact nor noting down a blocked one shows.
@@ -34,7 +34,7 @@ LANGUAGE sql STABLE AS $$
            viewer = owner OR p.profile_visible IS NOT FALSE,
            viewer = owner OR p.phone_visible IS NOT FALSE,
            viewer = owner OR users.admits(o.allow_group_invites, k.is_contact),
-           CASE WHEN viewer <> owner THEN ob.blocked_at END,
+           CASE WHEN viewer <> owner THEN coalesce(ob.gone_at, ob.blocked_at) END,
            viewer <> owner AND (ob.id IS NOT NULL OR vb.id IS NOT NULL)
     FROM (VALUES (1)) once
     LEFT JOIN users.privacy_settings o ON o.user_id = owner

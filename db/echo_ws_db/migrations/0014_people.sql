@@ -36,11 +36,13 @@ CREATE TRIGGER number_settings AFTER UPDATE ON users.privacy_settings
                           OLD.show_typing_indicator, OLD.allow_group_invites)
     ) EXECUTE FUNCTION users.number_settings();
 
--- The blocked one goes on seeing the watermarks of that moment.
+-- The blocked one goes on seeing somebody who went offline at that moment, and the watermarks of then.
 ALTER TABLE users.blocked_users
+    ADD COLUMN gone_at TIMESTAMP NULL,
     ADD COLUMN delivered_seq BIGINT NULL,
     ADD COLUMN read_seq BIGINT NULL,
     ADD COLUMN receipts_at TIMESTAMP NULL;
+COMMENT ON COLUMN users.blocked_users.gone_at IS 'What the blocked one sees as `last_seen`';
 COMMENT ON COLUMN users.blocked_users.delivered_seq IS 'How far the one who blocks had received their direct conversation then';
 COMMENT ON COLUMN users.blocked_users.read_seq IS 'How far the one who blocks had read it then';
 COMMENT ON COLUMN users.blocked_users.receipts_at IS 'When that was told last';
@@ -57,6 +59,9 @@ $$;
 CREATE FUNCTION users.before_block() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM users.lock_head(NEW.user_id);
+    NEW.gone_at = coalesce((SELECT CASE WHEN p.status IN ('online', 'away', 'busy') THEN NEW.blocked_at
+                                        ELSE least(p.last_seen, NEW.blocked_at) END
+                            FROM users.profiles p WHERE p.user_id = NEW.user_id), NEW.blocked_at);
     SELECT m.delivered_seq, m.read_seq, m.receipts_at INTO NEW.delivered_seq, NEW.read_seq, NEW.receipts_at
     FROM messages.conversations c
     JOIN messages.members m ON m.conversation_id = c.id AND m.user_id = NEW.user_id AND m.left_seq IS NULL
@@ -122,6 +127,8 @@ ON CONFLICT (user_id, blocked_user_id) DO NOTHING;
 UPDATE users.contacts c SET blocked = TRUE
 FROM users.blocked_users b
 WHERE b.user_id = c.user_id AND b.blocked_user_id = c.contact_user_id AND c.blocked IS NOT TRUE;
+UPDATE users.blocked_users b SET gone_at = least(p.last_seen, b.blocked_at)
+FROM users.profiles p WHERE p.user_id = b.user_id AND b.gone_at IS NULL;
 UPDATE users.blocked_users b SET delivered_seq = m.delivered_seq, read_seq = m.read_seq, receipts_at = m.receipts_at
 FROM messages.conversations c
 JOIN messages.members m ON m.conversation_id = c.id AND m.left_seq IS NULL
@@ -150,7 +157,8 @@ DROP TRIGGER before_contact ON users.contacts;
 DROP TRIGGER mirror_block ON users.blocked_users;
 DROP TRIGGER before_block ON users.blocked_users;
 DROP FUNCTION users.mirror_contact, users.before_contact, users.mirror_block, users.before_block, users.lock_head, users.pair;
-ALTER TABLE users.blocked_users DROP COLUMN receipts_at, DROP COLUMN read_seq, DROP COLUMN delivered_seq;
+ALTER TABLE users.blocked_users DROP COLUMN receipts_at, DROP COLUMN read_seq, DROP COLUMN delivered_seq,
+    DROP COLUMN gone_at;
 DROP TRIGGER number_settings ON users.privacy_settings;
 DROP TRIGGER number_first_settings ON users.privacy_settings;
 DROP TRIGGER number_settings ON users.profiles;
