@@ -281,6 +281,11 @@ def story(chance: random.Random) -> list[Step]:
     if chance.random() < 0.8:
         steps.append(meet)
     steps += [any_step() for _ in range(chance.randrange(12))]
+    if chance.random() < 0.7:
+        steps += [ben_writes, in_direct(lambda place, _: MessageRead(conversation=place, seq=9999))]
+    if chance.random() < 0.5:
+        steps.append(toward_ben(lambda tale: ContactSet(user=tale.ben_id)))
+        steps.append(by_anna(lambda _: PrivacySet(show_last_seen="contacts", show_profile_photo="contacts")))
     steps += [be_there, go]
     if chance.random() < 0.8:
         steps += [in_direct(lambda place, _: MessageRead(conversation=place, seq=9999)), meet]
