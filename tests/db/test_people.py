@@ -1,5 +1,6 @@
 """Blocks stand in two tables of the reference. Whichever another service writes, the other follows."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 
 from echo_ws_db import migrate
 from tests.db.reference import SCHEMAS, TABLES
-from tests.db.sql import connection, run
+from tests.db.sql import connection, is_seen, run
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -96,6 +97,23 @@ async def test_a_contact_that_goes_leaves_the_block(pair: Pair) -> None:
     assert (None, True) == await pair.says()
 
 
+@pytest.mark.parametrize("first_is_block", [True, False])
+async def test_of_a_contact_and_a_block_at_once_the_later_one_sees_the_other(
+    database: str, pair: Pair, *, first_is_block: bool
+) -> None:
+    contact = "INSERT INTO users.contacts (user_id, contact_user_id) VALUES ($1, $2)"
+    first, second = (BLOCK, contact) if first_is_block else (contact, BLOCK)
+    await pair.db.execute("INSERT INTO users.heads (user_id) VALUES ($1)", pair.one)
+    async with connection(database) as db:
+        async with db.transaction():
+            await db.execute(first, pair.one, pair.other)
+            later = asyncio.create_task(pair.do(second))
+            await is_seen(database, "wait_event_type = 'Lock'")
+        await later
+
+    assert (True, True) == await pair.says()
+
+
 async def test_one_change_ends_somewhere(pair: Pair) -> None:
     """The two triggers do not throw it to and fro."""
     await pair.do(SET_CONTACT, False)
@@ -133,3 +151,14 @@ async def test_what_another_service_wrote_before_is_made_to_agree(scratch: str) 
         await migrate.up(scratch)
 
         assert [(True, True)] * 3 == [await Pair(db, first, other).says() for other in (marked, blocked, both)]
+
+
+async def test_a_query_pays_for_what_it_asks_of_sight_alone(pair: Pair) -> None:
+    plan = await pair.db.fetch(
+        "EXPLAIN SELECT m.rev FROM messages.members m CROSS JOIN LATERAL users.sight(m.user_id, $1) s WHERE s.typing",
+        pair.one,
+    )
+
+    assert "privacy_settings" in str(plan)
+    assert "contacts" not in str(plan)
+    assert "sight" not in str(plan)
