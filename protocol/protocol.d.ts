@@ -716,7 +716,7 @@ export interface ConversationPage {
   next?: string;
 }
 
-/** One participant, with the watermarks that the others see. */
+/** One participant, with the watermarks that you may see: `read_seq` is 0 where receipts are not shown. */
 export interface Participant {
   user: Uuid;
   role: Role;
@@ -973,7 +973,7 @@ export interface Settings {
   allow_group_invites?: Audience;
 }
 
-/** How far a participant has received and read. A maximum: older ones may be ignored. */
+/** How far a participant has received and read; 0 where receipts are not shown. A maximum: ignore older ones. */
 export interface Receipt {
   op: "receipt";
   conversation: Uuid;

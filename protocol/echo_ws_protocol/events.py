@@ -159,7 +159,7 @@ OwnChange: TypeAlias = Membership | Contact | Hidden | Settings
 
 
 class Receipt(Event, frozen=True, tag="receipt"):
-    """How far a participant has received and read. A maximum: older ones may be ignored."""
+    """How far a participant has received and read; 0 where receipts are not shown. A maximum: ignore older ones."""
 
     conversation: ConversationId
     user: UserId

@@ -136,7 +136,7 @@ class ConversationPage(Struct, frozen=True, omit_defaults=True):
 
 
 class Participant(Struct, frozen=True, omit_defaults=True):
-    """One participant, with the watermarks that the others see."""
+    """One participant, with the watermarks that you may see: ``read_seq`` is 0 where receipts are not shown."""
 
     user: UserId
     role: Role
