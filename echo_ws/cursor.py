@@ -24,3 +24,11 @@ def as_place(cursor: str) -> tuple[datetime, UUID]:
 def place_after(cursor: str | None) -> tuple[datetime, UUID] | tuple[None, None]:
     """Return where to go on, or nowhere: from the beginning."""
     return (None, None) if cursor is None else as_place(cursor)
+
+
+def user_after(cursor: str | None) -> UUID | None:
+    """Return where to go on in a list of users, from ``next`` of the page before; None: at the beginning."""
+    try:
+        return UUID(cursor) if cursor else None
+    except ValueError:
+        raise BadField("pass `next` of the page before", field="$.after") from None

@@ -50,6 +50,8 @@ class Services:
     """Held by whoever catches up, so that sends always find a connection to the database."""
     searches: asyncio.Semaphore
     """Held by whoever searches, so that nobody waits for that."""
+    lookups_per_day: int
+    """Phone numbers that one user may ask for in a day; 0: no limit."""
 
 
 @dataclass(slots=True)

@@ -14,8 +14,18 @@ from msgspec import Struct, json, msgpack
 
 from echo_ws_db.changes import ChangeRow, MissedRow
 from echo_ws_protocol.codec import BROKEN
-from echo_ws_protocol.events import Contact, Conversation, Hidden, Member, Membership, Message, OwnChange, Thread
-from echo_ws_protocol.types import ConversationType, Role
+from echo_ws_protocol.events import (
+    Contact,
+    Conversation,
+    Hidden,
+    Member,
+    Membership,
+    Message,
+    OwnChange,
+    Settings,
+    Thread,
+)
+from echo_ws_protocol.types import Audience, ConversationType, Role
 
 from .logs import get_logger
 
@@ -117,6 +127,23 @@ class ThreadBody(Struct):
     conversation_id: UUID
     message_id: UUID
     followed: bool
+
+
+class SettingsBody(Struct):
+    """A row of ``users.revised`` as JSON, with what ``users.profiles`` and ``users.privacy_settings`` say."""
+
+    user_rev: int
+    display_name: str | None
+    bio: str | None
+    avatar_url: str | None
+    phone_visible: bool
+    profile_visible: bool
+    show_last_seen: Audience
+    show_profile_photo: Audience
+    show_status: Audience
+    show_read_receipts: bool
+    show_typing_indicator: bool
+    allow_group_invites: Audience
 
 
 class MemberBody(Struct):
@@ -262,6 +289,23 @@ def as_thread(row: ThreadBody) -> Thread:
     return Thread(conversation=row.conversation_id, message=row.message_id, rev=row.user_rev, followed=row.followed)
 
 
+def as_settings(row: SettingsBody) -> Settings:
+    return Settings(
+        rev=row.user_rev,
+        display_name=row.display_name,
+        bio=row.bio,
+        avatar_url=row.avatar_url,
+        phone_visible=row.phone_visible,
+        profile_visible=row.profile_visible,
+        show_last_seen=row.show_last_seen,
+        show_profile_photo=row.show_profile_photo,
+        show_status=row.show_status,
+        show_read_receipts=row.show_read_receipts,
+        show_typing_indicator=row.show_typing_indicator,
+        allow_group_invites=row.allow_group_invites,
+    )
+
+
 def events_in(
     rows: Sequence[ChangeRow | MissedRow], limit: int, max_bytes: int | None = None
 ) -> tuple[list[Told[Thing]], int]:
@@ -361,10 +405,12 @@ _MEMBERSHIP = json.Decoder(MembershipBody)
 _CONTACT = json.Decoder(ContactBody)
 _HIDDEN = json.Decoder(HiddenBody)
 _THREAD = json.Decoder(ThreadBody)
+_SETTINGS = json.Decoder(SettingsBody)
 
 _OWN: dict[str, Callable[[str], OwnChange]] = {
     "membership": lambda body: as_membership(_MEMBERSHIP.decode(body)),
     "contact": lambda body: as_contact(_CONTACT.decode(body)),
     "hidden": lambda body: as_hidden(_HIDDEN.decode(body)),
     "thread": lambda body: as_thread(_THREAD.decode(body)),
+    "settings": lambda body: as_settings(_SETTINGS.decode(body)),
 }

@@ -21,6 +21,7 @@ from echo_ws_protocol.events import (
     OwnChange,
     Receipt,
     Session,
+    Settings,
     Thread,
     Typing,
 )
@@ -53,6 +54,7 @@ _KINDS: dict[type, Kind] = {
     Contact: Kind.OWN,
     Hidden: Kind.OWN,
     Thread: Kind.OWN,
+    Settings: Kind.OWN,
     Typing: Kind.MOMENTARY,
     Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,

@@ -104,6 +104,7 @@ class Server:
             settings.edit_window_s,
             asyncio.Semaphore(CATCH_UPS),
             asyncio.Semaphore(SEARCHES),
+            settings.lookups_per_day,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener

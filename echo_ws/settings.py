@@ -146,6 +146,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 60
     searches_per_s: Annotated[Limit, Meta(description="Searches a second of one user, per worker. 0: no limit.")] = 2
     searches_burst: Annotated[Count, Meta(description="Searches at once, after a quiet time.")] = 10
+    lookups_per_day: Annotated[
+        Limit, Meta(description="Phone numbers a day that one user looks up, over all workers. 0: no limit.")
+    ] = 5000
     bad_frames_per_min: Annotated[
         Limit, Meta(description="Messages a minute on one connection that are no commands; more close it. 0: no limit.")
     ] = 10

@@ -59,6 +59,15 @@ export type NewPassword = string;
 /** 1 to 100 characters, no control characters. */
 export type DisplayName = string;
 
+/** Up to 1,000 characters, no NUL; empty: none. */
+export type Bio = string;
+
+/** A web address in ASCII: `https://…`; empty: none. */
+export type AvatarUrl = string;
+
+/** The first 32 digits of the SHA-256, in hex, of a phone number as `+4915123456789`. */
+export type PhoneHash = string;
+
 /** Made once by the app and kept, a UUID for instance: 8 to 64 letters, digits and `.` `_` `:` `-`. */
 export type DeviceId = string;
 
@@ -95,6 +104,8 @@ export type Role = "admin" | "member" | "reader";
 export type MessageType = "text" | "image" | "video" | "audio" | "document" | "location" | "contact" | "sticker" | "poll";
 
 export type DeliveryStatus = "sent" | "delivered" | "read";
+
+export type Audience = "everyone" | "contacts" | "nobody";
 
 export type TypingKind = "text" | "voice" | "upload" | "stopped";
 
@@ -915,6 +926,107 @@ export interface ContactBlock {
   id?: RequestId;
 }
 
+/**
+ * Have somebody as a contact, under a nickname of yours, if you like. Nobody else is told.
+ * Repeating it changes nothing; what is left out is taken away.
+ */
+export interface ContactSet {
+  op: "contact.set";
+  user: Uuid;
+  nickname?: DisplayName;
+  favorite?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Have somebody no longer as a contact. A block stays.
+ * Repeating it changes nothing.
+ */
+export interface ContactRemove {
+  op: "contact.remove";
+  user: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * List your contacts, or those whom you block.
+ * Reading changes nothing.
+ */
+export interface ContactList {
+  op: "contact.list";
+  /** Those whom you block, contacts or not. */
+  blocked?: boolean;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
+  id?: RequestId;
+}
+
+/**
+ * Ask whose phone numbers these are, of those who show theirs. How many you may ask in a day is limited.
+ * Reading changes nothing; each asking counts.
+ */
+export interface ContactLookup {
+  op: "contact.lookup";
+  hashes: PhoneHash[];
+  id?: RequestId;
+}
+
+/**
+ * Read profiles, as far as you may see them. Whoever does not exist is answered like a deleted account.
+ * Reading changes nothing.
+ */
+export interface ProfileGet {
+  op: "profile.get";
+  users: Uuid[];
+  id?: RequestId;
+}
+
+/**
+ * Change your profile. What is left out stays; your other devices hear `settings`.
+ * Repeating it changes nothing.
+ */
+export interface ProfileSet {
+  op: "profile.set";
+  display_name?: DisplayName;
+  bio?: Bio;
+  avatar_url?: AvatarUrl;
+  /** Whether others see your phone number, and find you by it. */
+  phone_visible?: boolean;
+  /** Whether others see `bio` and `avatar_url`. */
+  profile_visible?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Read your privacy settings.
+ * Reading changes nothing.
+ */
+export interface PrivacyGet {
+  op: "privacy.get";
+  id?: RequestId;
+}
+
+/**
+ * Change your privacy settings. What is left out stays; your other devices hear `settings`.
+ * Repeating it changes nothing.
+ */
+export interface PrivacySet {
+  op: "privacy.set";
+  /** Who sees when you were there last; from whom you hide it, of them you do not see it. */
+  show_last_seen?: Audience;
+  show_profile_photo?: Audience;
+  /** Who sees whether you are online; from whom you hide it, of them you do not see it. */
+  show_status?: Audience;
+  /** Whether others see what you have read; if not, you do not see it of them. */
+  show_read_receipts?: boolean;
+  /** Whether others see that you are typing; if not, you do not see it of them. */
+  show_typing_indicator?: boolean;
+  /** Who may add you to groups. */
+  allow_group_invites?: Audience;
+  id?: RequestId;
+}
+
 /** An image. */
 export interface ImageMetadata {
   file_url: Url;
@@ -1171,8 +1283,8 @@ export interface Resumed {
   time: Timestamp;
   /** With `changes` you have every change of your own up to here. */
   rev: Rev;
-  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid, which threads you follow. */
-  changes?: (Membership | Contact | Hidden | Thread)[];
+  /** What changed for you alone, as it now is, by rising `rev`: where you take part, whom you know, what you hid, which threads you follow, your settings. */
+  changes?: (Membership | Contact | Hidden | Thread | Settings)[];
   /** There are more `changes`: ask again from `rev`. */
   more?: boolean;
   conversations?: ConversationChanges[];
@@ -1305,6 +1417,61 @@ export interface ThreadDetails {
   followed?: boolean;
   /** Your own reactions and votes, where there are any. */
   mine?: Record<Uuid, Mine>;
+}
+
+/** How you stand to somebody; nobody else is told. */
+export interface ContactSummary {
+  user: Uuid;
+  contact?: boolean;
+  /** The name that the other one has chosen. */
+  display_name?: string;
+  nickname?: string;
+  favorite?: boolean;
+  blocked?: boolean;
+  /** What you noted down when you blocked. */
+  reason?: string;
+  /** There is no such account any more. */
+  deleted?: boolean;
+}
+
+/** Contacts, or those whom you block, by id. */
+export interface ContactPage {
+  contacts: ContactSummary[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Who was found: of the others nobody has the number, or it is not shown. */
+export interface LookedUp {
+  found: Record<PhoneHash, Uuid>;
+}
+
+/** A user as you may see him or her. What is absent is not there, or not shown to you. */
+export interface Profile {
+  user: Uuid;
+  display_name?: string;
+  bio?: string;
+  avatar_url?: string;
+  phone?: string;
+  status?: PresenceStatus;
+  last_seen?: Timestamp;
+  /** There is no such account, or no longer. */
+  deleted?: boolean;
+}
+
+/** Profiles in the order in which they were asked for. */
+export interface Profiles {
+  profiles: Profile[];
+}
+
+/** Your privacy settings. */
+export interface Privacy {
+  show_last_seen: Audience;
+  show_profile_photo: Audience;
+  show_status: Audience;
+  show_read_receipts: boolean;
+  show_typing_indicator: boolean;
+  allow_group_invites: Audience;
 }
 
 /** A code is on its way, if there is anybody to get one: the answer is the same for every number. */
@@ -1480,6 +1647,24 @@ export interface Thread {
   followed?: boolean;
 }
 
+/** You changed your profile or your privacy settings: all of them, as they now are. Goes to you alone. */
+export interface Settings {
+  op: "settings";
+  /** Number of the change among those that concern you alone. */
+  rev: Rev;
+  display_name?: string;
+  bio?: string;
+  avatar_url?: string;
+  phone_visible?: boolean;
+  profile_visible?: boolean;
+  show_last_seen?: Audience;
+  show_profile_photo?: Audience;
+  show_status?: Audience;
+  show_read_receipts?: boolean;
+  show_typing_indicator?: boolean;
+  allow_group_invites?: Audience;
+}
+
 /**
  * How far a participant has received and read. A maximum: older and lower ones may be ignored.
  * Of yourself it tells all your devices. `read_seq` of others is 0 where one of you two does not show it.
@@ -1591,6 +1776,14 @@ export interface Commands {
   "presence.set": PresenceSet;
   "presence.watch": PresenceWatch;
   "contact.block": ContactBlock;
+  "contact.set": ContactSet;
+  "contact.remove": ContactRemove;
+  "contact.list": ContactList;
+  "contact.lookup": ContactLookup;
+  "profile.get": ProfileGet;
+  "profile.set": ProfileSet;
+  "privacy.get": PrivacyGet;
+  "privacy.set": PrivacySet;
 }
 
 /** What the `ok` of each command holds. */
@@ -1650,6 +1843,14 @@ export interface Results {
   "presence.set": Done;
   "presence.watch": Presences;
   "contact.block": Done;
+  "contact.set": Done;
+  "contact.remove": Done;
+  "contact.list": ContactPage;
+  "contact.lookup": LookedUp;
+  "profile.get": Profiles;
+  "profile.set": Done;
+  "privacy.get": Privacy;
+  "privacy.set": Done;
 }
 
 /** Every event by its `op`. */
@@ -1662,6 +1863,7 @@ export interface Events {
   "contact": Contact;
   "hidden": Hidden;
   "thread": Thread;
+  "settings": Settings;
   "receipt": Receipt;
   "typing": Typing;
   "presence": Presence;

@@ -44,6 +44,18 @@ LEFT JOIN LATERAL (
     LEFT JOIN users.contacts c ON c.user_id = r.user_id AND c.contact_user_id = r.other_user_id
     LEFT JOIN users.blocked_users b ON b.user_id = r.user_id AND b.blocked_user_id = r.other_user_id
     WHERE r.user_id = $1 AND r.user_rev > $2
+    UNION ALL
+    SELECT r.user_rev, 'settings', jsonb_build_object(
+        'user_rev', r.user_rev, 'display_name', p.display_name, 'bio', p.bio, 'avatar_url', p.avatar_url,
+        'phone_visible', coalesce(p.phone_visible, TRUE), 'profile_visible', coalesce(p.profile_visible, TRUE),
+        'show_last_seen', users.level(s.show_last_seen), 'show_profile_photo', users.level(s.show_profile_photo),
+        'show_status', users.level(s.show_status), 'show_read_receipts', coalesce(s.show_read_receipts, TRUE),
+        'show_typing_indicator', coalesce(s.show_typing_indicator, TRUE),
+        'allow_group_invites', users.level(s.allow_group_invites))
+    FROM users.revised r
+    LEFT JOIN users.profiles p ON p.user_id = r.user_id
+    LEFT JOIN users.privacy_settings s ON s.user_id = r.user_id
+    WHERE r.user_id = $1 AND r.user_rev > $2
     ORDER BY 1
     LIMIT $3
 ) c ON TRUE
@@ -126,14 +138,14 @@ SELECT CURRENT_TIMESTAMP::timestamp AS now, r.conversation_id, r.user_id, r.deli
 FROM (VALUES (1)) once
 LEFT JOIN (
     SELECT m.conversation_id, m.user_id, coalesce(m.told_delivered_seq, m.delivered_seq) AS delivered_seq,
-           CASE WHEN s.shown THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq
+           CASE WHEN s.receipts THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq
     FROM messages.members me
     JOIN messages.conversations c ON c.id = me.conversation_id AND c.deleted_at IS NULL AND c.type <> 'channel'
     JOIN messages.members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL AND m.user_id <> $1
-    CROSS JOIN LATERAL users.shows_receipts(m.user_id, $1) s(shown)
+    CROSS JOIN LATERAL users.sight($1, m.user_id) s
     WHERE me.user_id = $1 AND me.left_seq IS NULL
       AND coalesce(m.told_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds'
-      AND (s.shown OR coalesce(m.told_delivered_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds')
+      AND (s.receipts OR coalesce(m.told_delivered_at, m.receipts_at) > $2::timestamp - INTERVAL '30 seconds')
     UNION ALL
     SELECT me.conversation_id, me.user_id, me.delivered_seq, me.read_seq
     FROM messages.members me

@@ -153,12 +153,12 @@ WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
 SELECT m.user_id, m.role,
        CASE WHEN m.user_id = $2 THEN m.delivered_seq ELSE coalesce(m.told_delivered_seq, m.delivered_seq) END AS delivered_seq,
        CASE WHEN m.user_id = $2 THEN m.read_seq
-            WHEN s.shown THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
+            WHEN s.receipts THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
        p.display_name, m.silenced, u.deleted_at IS NOT NULL
 FROM messages.members m
 JOIN auth.users u ON u.id = m.user_id
 LEFT JOIN users.profiles p ON p.user_id = m.user_id
-CROSS JOIN LATERAL users.shows_receipts(m.user_id, $2) s(shown)
+CROSS JOIN LATERAL users.sight($2, m.user_id) s
 WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
 ORDER BY p.display_name, m.user_id
 
@@ -171,18 +171,13 @@ SELECT EXISTS (
 -- name: may_type(conversation, typist, most) -> TypingRow
 -- Whether a member may post, and from whom it is kept that he or she types: no row for anybody else. It is told where both
 -- show it, and not between two of whom one has blocked the other; in conversations of more than `most` to nobody.
-SELECT m.role <> 'reader' AND NOT m.silenced,
-       h.member_count <= $3 AND coalesce(s.show_typing_indicator, TRUE) AS is_told,
+SELECT m.role <> 'reader' AND NOT m.silenced, h.member_count <= $3 AS is_told,
        CASE WHEN h.member_count <= $3 THEN ARRAY(
            SELECT o.user_id FROM messages.members o
-           LEFT JOIN users.privacy_settings p ON p.user_id = o.user_id
+           CROSS JOIN LATERAL users.sight(o.user_id, $2) s
            WHERE o.conversation_id = $1 AND o.left_seq IS NULL AND o.user_id <> $2
-             AND (p.show_typing_indicator IS FALSE
-                  OR c.type = 'direct' AND EXISTS (
-                      SELECT FROM users.blocked_users b
-                      WHERE (b.user_id, b.blocked_user_id) IN ((o.user_id, $2), ($2, o.user_id))))) END AS kept_from
+             AND (NOT s.typing OR c.type = 'direct' AND s.apart)) END AS kept_from
 FROM messages.members m
 JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
 JOIN messages.heads h ON h.conversation_id = c.id
-LEFT JOIN users.privacy_settings s ON s.user_id = m.user_id
 WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL

@@ -89,31 +89,14 @@ UPDATE users.profiles p SET status = 'offline'
 WHERE p.status IN ('online', 'away', 'busy') AND NOT EXISTS (SELECT FROM users.presences s WHERE s.user_id = p.user_id)
 RETURNING p.user_id, p.status, p.last_seen
 
--- function: users.shows
--- Whether an owner who shows something to `level` shows it to a viewer; contacts are those of the owner.
-CREATE OR REPLACE FUNCTION users.shows(owner UUID, level TEXT, viewer UUID) RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
-    SELECT CASE coalesce(level, 'everyone')
-        WHEN 'everyone' THEN TRUE
-        WHEN 'contacts' THEN EXISTS (SELECT FROM users.contacts c WHERE c.user_id = owner AND c.contact_user_id = viewer)
-        ELSE FALSE END
-$$;
-
 -- name: sights(viewers, owners) -> SightRow
--- What each viewer may know of the presence of the owner beside: both must show theirs to the other, for status and
--- last_seen each. One who is blocked sees what was when the block began, and nothing that comes; who blocks sees nothing.
+-- What each viewer may know of the presence of the owner beside, by `users.sight`. One who is blocked sees what was when the
+-- block began, and nothing that comes.
 SELECT i.viewer, i.owner,
-       CASE WHEN s.status THEN CASE WHEN b.id IS NOT NULL THEN 'offline' ELSE coalesce(p.status, 'offline') END END,
-       CASE WHEN s.last_seen THEN CASE WHEN b.id IS NULL THEN p.last_seen ELSE coalesce(b.last_seen, b.blocked_at) END END,
-       s.status AND b.id IS NULL, s.last_seen AND b.id IS NULL
+       CASE WHEN s.status THEN CASE WHEN s.gone_at IS NULL THEN coalesce(p.status, 'offline') ELSE 'offline' END END,
+       CASE WHEN s.last_seen THEN coalesce(s.gone_at, p.last_seen) END,
+       s.status AND s.gone_at IS NULL, s.last_seen AND s.gone_at IS NULL
 FROM unnest($1::uuid[], $2::uuid[]) i(viewer, owner)
 JOIN users.profiles p ON p.user_id = i.owner
 JOIN auth.users u ON u.id = i.owner AND u.deleted_at IS NULL
-LEFT JOIN users.privacy_settings theirs ON theirs.user_id = i.owner
-LEFT JOIN users.privacy_settings mine ON mine.user_id = i.viewer
-LEFT JOIN users.blocked_users b ON b.user_id = i.owner AND b.blocked_user_id = i.viewer
-CROSS JOIN LATERAL (SELECT
-    NOT is_mine.blocked AND users.shows(i.owner, theirs.show_status, i.viewer) AND users.shows(i.viewer, mine.show_status, i.owner),
-    NOT is_mine.blocked AND users.shows(i.owner, theirs.show_last_seen, i.viewer)
-        AND users.shows(i.viewer, mine.show_last_seen, i.owner)
-    FROM (SELECT EXISTS (SELECT FROM users.blocked_users o WHERE o.user_id = i.viewer AND o.blocked_user_id = i.owner)) is_mine(blocked)
-) s(status, last_seen)
+CROSS JOIN LATERAL users.sight(i.viewer, i.owner) s

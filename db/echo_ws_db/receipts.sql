@@ -1,13 +1,5 @@
 -- Receipts: watermarks for each member, and a delivery_tracking row for each recipient of each message.
 
--- function: users.shows_receipts
--- Whether `viewer` is told what `owner` has read: both show it, as the settings now are. Everybody sees the own. A set of one,
--- because PostgreSQL makes that part of the statement around it: a function that is called for each row costs 20 times more.
-CREATE OR REPLACE FUNCTION users.shows_receipts(owner UUID, viewer UUID) RETURNS SETOF BOOLEAN LANGUAGE sql STABLE ROWS 1 AS $$
-    SELECT owner = viewer OR NOT EXISTS (
-        SELECT FROM users.privacy_settings p WHERE p.user_id IN (owner, viewer) AND NOT p.show_read_receipts)
-$$;
-
 -- function: messages.take_receipt
 -- Raise a member's watermarks and bring the delivery rows up to what the others are told: at most a thousand messages a
 -- call, so call again while there is `more`. A status never goes back. Reading takes back a mark as unread (`unmarked`).
@@ -135,8 +127,8 @@ $$;
 -- are no recipients.
 CREATE OR REPLACE FUNCTION messages.recipients(message UUID, viewer UUID)
 RETURNS TABLE (user_id UUID, status TEXT, delivered_at TIMESTAMP, read_at TIMESTAMP) LANGUAGE sql STABLE AS $$
-    SELECT r.user_id, CASE WHEN r.status <> 'read' OR s.shown THEN r.status ELSE 'delivered' END,
-           r.delivered_at, CASE WHEN r.read_at IS NOT NULL AND s.shown THEN r.read_at END
+    SELECT r.user_id, CASE WHEN r.status <> 'read' OR s.receipts THEN r.status ELSE 'delivered' END,
+           r.delivered_at, CASE WHEN r.read_at IS NOT NULL AND s.receipts THEN r.read_at END
     FROM (
         SELECT t.user_id, t.status, t.delivered_at, t.read_at FROM messages.delivery_tracking t WHERE t.message_id = message
         UNION ALL
@@ -148,7 +140,7 @@ RETURNS TABLE (user_id UUID, status TEXT, delivered_at TIMESTAMP, read_at TIMEST
         WHERE m.id = message
           AND NOT EXISTS (SELECT FROM messages.delivery_tracking t WHERE t.message_id = message AND t.user_id = p.user_id)
     ) r
-    CROSS JOIN LATERAL users.shows_receipts(r.user_id, viewer) s(shown)
+    CROSS JOIN LATERAL users.sight(viewer, r.user_id) s
 $$;
 
 -- function: messages.unread
@@ -204,7 +196,7 @@ WHERE m.user_id = $1 AND m.left_seq IS NULL AND (h.last_seq > m.read_seq OR m.ma
 
 -- name: totals(conversation, message, viewer) -> TotalsRow
 -- How many recipients a message has, and how many of them have received and read it, as far as the viewer is told; no row
--- for what the viewer may not read now. In a channel the watermarks tell, and the rule of `users.shows_receipts` is applied
+-- for what the viewer may not read now. In a channel the watermarks tell, and the rule of `users.sight` is applied
 -- to all readers at once.
 SELECT c.type = 'channel' AS is_channel, n.recipients, n.delivered, n.read
 FROM messages.members me

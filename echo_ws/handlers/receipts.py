@@ -2,8 +2,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from echo_ws.cursor import user_after
 from echo_ws.dispatch import Context, handles
-from echo_ws.errors import BadField, Busy, NotFound
+from echo_ws.errors import Busy, NotFound
 from echo_ws.events import utc
 from echo_ws_db import receipts
 from echo_ws_db.receipts import ReceiptRow, RecipientRow
@@ -25,7 +26,7 @@ async def read(ctx: Context, command: MessageRead) -> Watermarks:
 @handles(MessageReceipts)
 async def page(ctx: Context, command: MessageReceipts) -> ReceiptPage:
     """Read one more than was asked for, to know whether there are more. Of a channel, the numbers alone are told."""
-    after = _as_place(command.after) if command.after else None
+    after = user_after(command.after)
     totals = await receipts.totals(ctx.db, command.conversation, command.message, ctx.user)
     if totals is None:
         raise NotFound
@@ -76,10 +77,3 @@ def _as_receipt(row: RecipientRow) -> MessageReceipt:
         delivered_at=utc(row.delivered_at) if row.delivered_at else None,
         read_at=utc(row.read_at) if row.read_at else None,
     )
-
-
-def _as_place(cursor: str) -> UUID:
-    try:
-        return UUID(cursor)
-    except ValueError:
-        raise BadField("pass `next` of the page before", field="$.after") from None

@@ -13,6 +13,7 @@ from .metadata import checked
 from .replies import (
     AccountCreated,
     CodeSent,
+    ContactPage,
     ConversationCreated,
     ConversationDetails,
     ConversationPage,
@@ -22,11 +23,14 @@ from .replies import (
     HistoryPage,
     IdentityList,
     LoggedIn,
+    LookedUp,
     MentionPage,
     MessageSent,
     PinPage,
     Place,
     Presences,
+    Privacy,
+    Profiles,
     ReactionPage,
     ReceiptPage,
     Resumed,
@@ -41,7 +45,10 @@ from .replies import (
     Watermarks,
 )
 from .types import (
+    Audience,
     AuthorizationCode,
+    AvatarUrl,
+    Bio,
     Caption,
     Code,
     ConversationId,
@@ -62,6 +69,7 @@ from .types import (
     OwnStatus,
     Password,
     Phone,
+    PhoneHash,
     Platform,
     Provider,
     Query,
@@ -886,6 +894,114 @@ class ContactBlock(Command[Done], frozen=True, tag="contact.block"):
     on: bool = True
     reason: Name | None = None
     """For yourself; nobody else is told."""
+
+
+class ContactSet(Command[Done], frozen=True, tag="contact.set"):
+    """Have somebody as a contact, under a nickname of yours, if you like. Nobody else is told.
+
+    Repeating it changes nothing; what is left out is taken away.
+    """
+
+    who = "user"
+
+    user: UserId
+    nickname: DisplayName | None = None
+    favorite: bool = False
+
+
+class ContactRemove(Command[Done], frozen=True, tag="contact.remove"):
+    """Have somebody no longer as a contact. A block stays.
+
+    Repeating it changes nothing.
+    """
+
+    who = "user"
+
+    user: UserId
+
+
+class ContactList(Command[ContactPage], frozen=True, tag="contact.list"):
+    """List your contacts, or those whom you block.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+    blocked: bool = False
+    """Those whom you block, contacts or not."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
+
+
+class ContactLookup(Command[LookedUp], frozen=True, tag="contact.lookup"):
+    """Ask whose phone numbers these are, of those who show theirs. How many you may ask in a day is limited.
+
+    Reading changes nothing; each asking counts.
+    """
+
+    who = "user"
+
+    hashes: Annotated[list[PhoneHash], Meta(max_length=1000)]
+
+
+class ProfileGet(Command[Profiles], frozen=True, tag="profile.get"):
+    """Read profiles, as far as you may see them. Whoever does not exist is answered like a deleted account.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+    users: Annotated[list[UserId], Meta(max_length=100)]
+
+
+class ProfileSet(Command[Done], frozen=True, tag="profile.set"):
+    """Change your profile. What is left out stays; your other devices hear ``settings``.
+
+    Repeating it changes nothing.
+    """
+
+    who = "user"
+
+    display_name: DisplayName | None = None
+    bio: Bio | None = None
+    avatar_url: AvatarUrl | None = None
+    phone_visible: bool | None = None
+    """Whether others see your phone number, and find you by it."""
+    profile_visible: bool | None = None
+    """Whether others see ``bio`` and ``avatar_url``."""
+
+
+class PrivacyGet(Command[Privacy], frozen=True, tag="privacy.get"):
+    """Read your privacy settings.
+
+    Reading changes nothing.
+    """
+
+    who = "user"
+
+
+class PrivacySet(Command[Done], frozen=True, tag="privacy.set"):
+    """Change your privacy settings. What is left out stays; your other devices hear ``settings``.
+
+    Repeating it changes nothing.
+    """
+
+    who = "user"
+
+    show_last_seen: Audience | None = None
+    """Who sees when you were there last; from whom you hide it, of them you do not see it."""
+    show_profile_photo: Audience | None = None
+    show_status: Audience | None = None
+    """Who sees whether you are online; from whom you hide it, of them you do not see it."""
+    show_read_receipts: bool | None = None
+    """Whether others see what you have read; if not, you do not see it of them."""
+    show_typing_indicator: bool | None = None
+    """Whether others see that you are typing; if not, you do not see it of them."""
+    allow_group_invites: Audience | None = None
+    """Who may add you to groups."""
 
 
 WITHOUT_SESSION: frozenset[type[Command[Any]]] = frozenset(

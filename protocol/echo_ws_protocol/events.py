@@ -1,9 +1,9 @@
 """What the server tells unasked. An event is the thing as it now is, not the difference.
 
 Durable events carry a ``rev``: ``message``, ``conversation`` and ``member`` the conversation's, ``membership``,
-``contact``, ``hidden`` and ``thread`` the user's own; momentary ones (``receipt``, ``typing``, ``presence``,
-``session``) may be lost and are never replayed. Nothing in an event that goes to several people depends on who reads
-it.
+``contact``, ``hidden``, ``thread`` and ``settings`` the user's own; momentary ones (``receipt``, ``typing``,
+``presence``, ``session``) may be lost and are never replayed. Nothing in an event that goes to several people depends
+on who reads it.
 """
 
 from typing import Any, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from .types import (
+    Audience,
     ConversationId,
     ConversationType,
     MessageId,
@@ -147,7 +148,25 @@ class Thread(Event, frozen=True, tag="thread"):
     followed: bool = False
 
 
-OwnChange: TypeAlias = Membership | Contact | Hidden | Thread
+class Settings(Event, frozen=True, tag="settings"):
+    """You changed your profile or your privacy settings: all of them, as they now are. Goes to you alone."""
+
+    rev: Rev
+    """Number of the change among those that concern you alone."""
+    display_name: str | None = None
+    bio: str | None = None
+    avatar_url: str | None = None
+    phone_visible: bool = True
+    profile_visible: bool = True
+    show_last_seen: Audience = "everyone"
+    show_profile_photo: Audience = "everyone"
+    show_status: Audience = "everyone"
+    show_read_receipts: bool = True
+    show_typing_indicator: bool = True
+    allow_group_invites: Audience = "everyone"
+
+
+OwnChange: TypeAlias = Membership | Contact | Hidden | Thread | Settings
 """What concerns one user alone, by the user's own ``rev``."""
 
 

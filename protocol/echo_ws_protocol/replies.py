@@ -3,8 +3,20 @@
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from .errors import ErrorCode
-from .events import Contact, Conversation, Hidden, Member, Membership, Message, Presence, Receipt, Thread
+from .events import (
+    Contact,
+    Conversation,
+    Hidden,
+    Member,
+    Membership,
+    Message,
+    Presence,
+    Receipt,
+    Settings,
+    Thread,
+)
 from .types import (
+    Audience,
     ConversationId,
     ConversationType,
     Country,
@@ -13,6 +25,8 @@ from .types import (
     MessageId,
     Milliseconds,
     Outcome,
+    PhoneHash,
+    PresenceStatus,
     RequestId,
     Rev,
     Role,
@@ -227,9 +241,9 @@ class Resumed(Struct, frozen=True, omit_defaults=True):
     """Pass it as ``since`` the next time."""
     rev: Rev
     """With ``changes`` you have every change of your own up to here."""
-    changes: list[Membership | Contact | Hidden | Thread] = field(default_factory=list)
+    changes: list[Membership | Contact | Hidden | Thread | Settings] = field(default_factory=list)
     """What changed for you alone, as it now is, by rising ``rev``: where you take part, whom you know, what you hid,
-    which threads you follow."""
+    which threads you follow, your settings."""
     more: bool = False
     """There are more ``changes``: ask again from ``rev``."""
     conversations: list[ConversationChanges] = field(default_factory=list)
@@ -379,6 +393,67 @@ class ThreadDetails(Struct, frozen=True, omit_defaults=True):
     followed: bool = False
     mine: dict[MessageId, Mine] = field(default_factory=dict)
     """Your own reactions and votes, where there are any."""
+
+
+class ContactSummary(Struct, frozen=True, omit_defaults=True):
+    """How you stand to somebody; nobody else is told."""
+
+    user: UserId
+    contact: bool = False
+    display_name: str | None = None
+    """The name that the other one has chosen."""
+    nickname: str | None = None
+    favorite: bool = False
+    blocked: bool = False
+    reason: str | None = None
+    """What you noted down when you blocked."""
+    deleted: bool = False
+    """There is no such account any more."""
+
+
+class ContactPage(Struct, frozen=True, omit_defaults=True):
+    """Contacts, or those whom you block, by id."""
+
+    contacts: list[ContactSummary]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class LookedUp(Struct, frozen=True):
+    """Who was found: of the others nobody has the number, or it is not shown."""
+
+    found: dict[PhoneHash, UserId]
+
+
+class Profile(Struct, frozen=True, omit_defaults=True):
+    """A user as you may see him or her. What is absent is not there, or not shown to you."""
+
+    user: UserId
+    display_name: str | None = None
+    bio: str | None = None
+    avatar_url: str | None = None
+    phone: str | None = None
+    status: PresenceStatus | None = None
+    last_seen: Timestamp | None = None
+    deleted: bool = False
+    """There is no such account, or no longer."""
+
+
+class Profiles(Struct, frozen=True):
+    """Profiles in the order in which they were asked for."""
+
+    profiles: list[Profile]
+
+
+class Privacy(Struct, frozen=True):
+    """Your privacy settings."""
+
+    show_last_seen: Audience
+    show_profile_photo: Audience
+    show_status: Audience
+    show_read_receipts: bool
+    show_typing_indicator: bool
+    allow_group_invites: Audience
 
 
 class CodeSent(Struct, frozen=True):

@@ -90,6 +90,25 @@ DisplayName: TypeAlias = Annotated[
         description="1 to 100 characters, no control characters.",
     ),
 ]
+Bio: TypeAlias = Annotated[
+    str,
+    Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Up to 1,000 characters, no NUL; empty: none."),
+]
+AvatarUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^(https?://[!-~]+)?\Z",
+        description="A web address in ASCII: `https://…`; empty: none.",
+    ),
+]
+PhoneHash: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{32}\Z",
+        description="The first 32 digits of the SHA-256, in hex, of a phone number as `+4915123456789`.",
+    ),
+]
 DeviceId: TypeAlias = Annotated[
     str,
     Meta(
@@ -151,6 +170,7 @@ MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]
 DeliveryStatus: TypeAlias = Literal["sent", "delivered", "read"]
+Audience: TypeAlias = Literal["everyone", "contacts", "nobody"]
 TypingKind: TypeAlias = Literal["text", "voice", "upload", "stopped"]
 PresenceStatus: TypeAlias = Literal["online", "away", "busy", "offline"]
 OwnStatus: TypeAlias = Literal["online", "away", "busy"]

@@ -46,7 +46,7 @@ async def test_its_own_triggers_and_functions_stay(scratch: str) -> None:
     triggers = "SELECT array_agg(tgname::text) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = $1::regclass"
     async with connection(scratch) as db:
         assert ["touched"] == await db.fetchval(triggers, "auth.users")
-        assert ["update_profiles_updated_at"] == await db.fetchval(triggers, "users.profiles")
+        assert ["update_phone_locations_updated_at"] == await db.fetchval(triggers, "location.phone_locations")
         assert ":= now()" in await db.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'update_updated_at_column'")
 
 

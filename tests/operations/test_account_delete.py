@@ -55,7 +55,7 @@ KEPT = {
     *("messages.conversations.created_by", "messages.members.user_id", "messages.delivery_tracking.user_id"),
     *("messages.messages.from_user_id", "messages.messages.to_user_id", "messages.reactions.user_id"),
     *("media.files.user_id", "media.uploads.user_id", "messages.votes.user_id", "users.relations.other_user_id"),
-    "messages.mentioned.user_id",
+    *("messages.mentioned.user_id", "users.revised.user_id", "users.lookups.user_id"),
     "users.presences.user_id",
 }
 """Where something may: docs/accounts.md says what."""

@@ -5,8 +5,16 @@ from uuid import UUID
 import pytest
 
 from echo_ws.client import Client, CommandFailed
-from echo_ws_protocol.commands import ContactBlock, MessageEdit, MessageHistory, MessageSend, SessionResume
-from echo_ws_protocol.events import Contact, Message
+from echo_ws_protocol.commands import (
+    ContactBlock,
+    ConversationGet,
+    MessageEdit,
+    MessageHistory,
+    MessageRead,
+    MessageSend,
+    SessionResume,
+)
+from echo_ws_protocol.events import Contact, Message, Receipt
 from echo_ws_protocol.ids import uuid7
 from tests.support.other_service import Sql
 from tests.support.world import Worker, World
@@ -85,6 +93,32 @@ async def test_who_blocks_does_not_write_there(direct: UUID, alice: Client, bob:
         await say(bob, direct, "and another thing")
 
     assert 0 == await db.fetchval("SELECT last_seq FROM messages.heads WHERE conversation_id = $1", direct)
+
+
+async def test_who_blocks_reads_and_the_blocked_one_is_not_told(
+    direct: UUID, alice: Client, bob: Client, db: Sql
+) -> None:
+    before = await say(alice, direct, "before")
+    await bob.call(ContactBlock(user=alice.user))
+    after = await say(alice, direct, "after")
+
+    own = await bob.call(MessageRead(conversation=direct, seq=2))
+
+    assert (2, 2) == (own.delivered_seq, own.read_seq)
+    seen = await alice.call(ConversationGet(conversation=direct))
+    assert [(0, 0)] == [(each.delivered_seq, each.read_seq) for each in seen.participants if each.user == bob.user]
+    rows = "SELECT array_agg(status::text) FROM messages.delivery_tracking WHERE message_id = ANY ($1)"
+    assert ["sent", "sent"] == await db.fetchval(rows, [before, after])
+
+
+async def test_after_unblocking_receipts_go_on(direct: UUID, alice: Client, bob: Client) -> None:
+    await bob.call(ContactBlock(user=alice.user))
+    await bob.call(ContactBlock(user=alice.user, on=False))
+    await say(alice, direct, "hello again")
+
+    await bob.call(MessageRead(conversation=direct, seq=1))
+
+    assert 1 == (await alice.next(Receipt)).read_seq
 
 
 async def test_blocking_again_is_no_change(direct: UUID, alice: Client, bob: Client, db: Sql) -> None:

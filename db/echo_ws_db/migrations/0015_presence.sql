@@ -17,23 +17,6 @@ CREATE UNLOGGED TABLE users.presences (
 COMMENT ON TABLE users.presences IS 'What a worker says of a user who is connected to it; users.profiles.status is what follows from all';
 CREATE INDEX idx_presences_worker ON users.presences(worker);
 
--- To one who is blocked the other one seems to have gone when the block began, and stays so.
-ALTER TABLE users.blocked_users ADD COLUMN last_seen TIMESTAMP NULL;
-COMMENT ON COLUMN users.blocked_users.last_seen IS 'When the blocked one sees the other one for the last time';
-
-CREATE FUNCTION users.note_last_seen() RETURNS TRIGGER LANGUAGE plpgsql AS $$
-BEGIN
-    NEW.last_seen = (SELECT CASE p.status WHEN 'offline' THEN p.last_seen ELSE CURRENT_TIMESTAMP END
-                     FROM users.profiles p WHERE p.user_id = NEW.user_id);
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER note_last_seen BEFORE INSERT ON users.blocked_users
-    FOR EACH ROW EXECUTE FUNCTION users.note_last_seen();
-
 -- migrate:down
 
-DROP TRIGGER note_last_seen ON users.blocked_users;
-DROP FUNCTION users.note_last_seen();
-ALTER TABLE users.blocked_users DROP COLUMN last_seen;
 DROP TABLE users.presences, users.leases;
