@@ -60,8 +60,11 @@ BEGIN
         LEFT JOIN messages.members m
                ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
         LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
-        LEFT JOIN messages.members p
-               ON c.type = 'direct' AND p.conversation_id = c.id AND p.user_id <> i.sender AND p.left_seq IS NULL
+        LEFT JOIN LATERAL (  -- a subquery, so that the members of a large channel are not looked through for nothing
+            SELECT o.user_id FROM messages.members o
+            WHERE c.type = 'direct' AND o.conversation_id = c.id AND o.user_id <> i.sender AND o.left_seq IS NULL
+            LIMIT 1
+        ) p ON TRUE
     ), judged AS MATERIALIZED (
         SELECT i.*, k.seq AS known_seq, k.created_at AS known_at,
                CASE
