@@ -18,6 +18,7 @@ from .direct import direct
 from .fan_out import channel, group
 from .history import history
 from .idle import idle
+from .members import members
 from .report import Figure, Run, comparison, read, table
 from .stage import Stage, stage
 from .storm import storm
@@ -30,6 +31,7 @@ BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
     "direct": direct,
     "group": group,
     "channel": channel,
+    "members": members,
     "history": history,
     "storm": storm,
 }
@@ -53,10 +55,11 @@ def main() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[BENCH]...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
 def run(names: tuple[str, ...], json_file: Path | None) -> None:
-    """Run benches; all of them by default, which takes about eight minutes. Leave the machine alone.
+    """Run benches; all of them by default, which takes about nine minutes. Leave the machine alone.
 
     idle: memory of a connection. connects: CPU of opening one. writes: persisted messages a second. direct: their
-    latency and cost at half of that. group, channel: CPU of a delivery. history: pages a second. storm: everybody comes
+    latency and cost at half of that. group, channel: CPU of a delivery. members: who comes and goes in
+    large conversations. history: pages a second. storm: everybody comes
     back at once. Ends with 1 when a promise is not kept.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
