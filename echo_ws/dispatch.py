@@ -44,6 +44,7 @@ class Services:
     accounts: Accounts
     catch_ups: asyncio.Semaphore
     """Held by whoever catches up, so that sends always find a connection to the database."""
+    group_max: int
 
 
 @dataclass(slots=True)

@@ -64,6 +64,18 @@ class Blocking(Forbidden):
     """You have blocked this user; unblock first."""
 
 
+class WrongType(Forbidden):
+    """There is no such thing in conversations of this type."""
+
+
+class LastAdmin(Forbidden):
+    """You are the last admin; promote somebody first."""
+
+
+class Full(Forbidden):
+    """The group would have more participants than a group may have."""
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -106,6 +118,9 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "bad_reply": NotFound,
     "blocking": Blocking,
     "busy": Busy,
+    "wrong_type": WrongType,
+    "last_admin": LastAdmin,
+    "full": Full,
 }
 
 

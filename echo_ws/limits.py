@@ -20,8 +20,10 @@ from echo_ws_protocol.commands import (
     AccountProtect,
     Command,
     ConversationCreate,
+    ConversationJoin,
     EmailChange,
     MessageSend,
+    ParticipantAdd,
     PasswordChange,
     PhoneChange,
 )
@@ -194,6 +196,8 @@ class Limits:
         by_user: tuple[tuple[type, Rate | None], ...] = (
             (MessageSend, sends),
             (ConversationCreate, creations),
+            (ConversationJoin, creations),
+            (ParticipantAdd, creations),
             (PasswordChange, guesses),
             (AccountProtect, guesses),
             (PhoneChange, guesses),

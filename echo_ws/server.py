@@ -93,6 +93,7 @@ class Server:
             database,
             self._accounts,
             asyncio.Semaphore(CATCH_UPS),
+            settings.group_max,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 Database: TypeAlias = "Store | asyncpg.Connection[asyncpg.Record]"
 """What statements run on: a pool, or a single connection."""
 
-Refusal: TypeAlias = Literal["not_found", "forbidden", "id_conflict", "bad_reply", "blocking", "busy"]
+Refusal: TypeAlias = Literal[
+    "not_found", "forbidden", "id_conflict", "bad_reply", "blocking", "busy", "wrong_type", "last_admin", "full"
+]
 
 T = TypeVar("T")
 

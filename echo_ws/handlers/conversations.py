@@ -3,17 +3,32 @@ from uuid import UUID
 
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import conversation_type, utc
-from echo_ws_db import conversations
+from echo_ws.events import conversation_in, conversation_type, setup_of, utc
+from echo_ws_db import conversations, participants
 from echo_ws_db.conversations import SummaryRow
-from echo_ws_protocol.commands import ConversationCreate, ConversationGet, ConversationList
+from echo_ws_protocol.commands import (
+    ConversationCreate,
+    ConversationDelete,
+    ConversationGet,
+    ConversationJoin,
+    ConversationLeave,
+    ConversationList,
+    ConversationMute,
+    ConversationUpdate,
+)
 from echo_ws_protocol.replies import (
     ConversationCreated,
     ConversationDetails,
     ConversationPage,
     ConversationSummary,
-    Participant,
+    Done,
 )
+
+from .participants import as_cursor, as_participant, tell
+
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
+SHOWN = 100
+"""Participants that are shown with a conversation."""
 
 
 @handles(ConversationCreate)
@@ -23,32 +38,81 @@ async def create(ctx: Context, command: ConversationCreate) -> ConversationCreat
     if command.type == "direct" and command.name is not None:
         raise BadField("a direct conversation has no name", field="$.name")
     row = await conversations.create(
-        ctx.db, command.conversation, command.type, command.name, ctx.user, command.participants
+        ctx.db,
+        command.conversation,
+        command.type,
+        command.name,
+        ctx.user,
+        command.participants,
+        ctx.services.group_max,
     )
     if row.created:
-        for user in {ctx.user, *command.participants}:
+        for user in {ctx.user, *command.participants}.difference(row.refused):
             ctx.poke(user)
-    return ConversationCreated(row.conversation, row.created)
+    return ConversationCreated(row.conversation, row.created, row.refused)
+
+
+@handles(ConversationUpdate)
+async def update(ctx: Context, command: ConversationUpdate) -> Done:
+    changed = await conversations.update(
+        ctx.db,
+        command.conversation,
+        ctx.user,
+        name=command.name,
+        description=command.description,
+        avatar_url=command.avatar_url,
+        history=command.history,
+        is_public=command.public,
+    )
+    ctx.publish(conversation_in(changed))
+    return Done()
+
+
+@handles(ConversationJoin)
+async def join(ctx: Context, command: ConversationJoin) -> Done:
+    await tell(ctx, await participants.join(ctx.db, command.conversation, ctx.user))
+    return Done()
+
+
+@handles(ConversationLeave)
+async def leave(ctx: Context, command: ConversationLeave) -> Done:
+    await tell(ctx, await participants.leave(ctx.db, command.conversation, ctx.user))
+    return Done()
+
+
+@handles(ConversationMute)
+async def mute(ctx: Context, command: ConversationMute) -> Done:
+    if command.until and not command.on:
+        raise BadField("name a time only with `on`", field="$.until")
+    until = _without_zone(command.until or FOR_EVER) if command.on else None
+    await conversations.mute(ctx.db, command.conversation, ctx.user, until)
+    ctx.poke(ctx.user)
+    return Done()
+
+
+@handles(ConversationDelete)
+async def delete(ctx: Context, command: ConversationDelete) -> Done:
+    changed = await conversations.delete(ctx.db, command.conversation, ctx.user)
+    if changed:
+        ctx.publish(conversation_in(changed))
+    else:
+        ctx.poke(ctx.user)
+    return Done()
 
 
 @handles(ConversationGet)
 async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
+    """Read one participant more than is shown, to know whether there are more."""
     summary = await conversations.summary(ctx.db, command.conversation, ctx.user)
     if summary is None:
         raise NotFound
-    rows = await conversations.participants(ctx.db, command.conversation)
-    people = [
-        Participant(
-            user=row.user_id,
-            role=row.role,  # type: ignore[arg-type]  # the table's check constraint
-            delivered_seq=row.delivered_seq,
-            read_seq=row.read_seq,
-            name=row.display_name,
-            silenced=row.silenced,
-        )
-        for row in rows
-    ]
-    return ConversationDetails(_as_summary(summary), people)
+    rows = await participants.page(
+        ctx.db, command.conversation, ctx.user, participants.FIRST, SHOWN + 1, with_readers=False
+    )
+    shown = rows[:SHOWN]
+    by_name = sorted(shown, key=lambda row: (row.display_name is None, row.display_name or "", row.user_id))
+    following = as_cursor(shown[-1]) if len(rows) > SHOWN else None
+    return ConversationDetails(_as_summary(summary), [as_participant(row) for row in by_name], following)
 
 
 @handles(ConversationList)
@@ -76,6 +140,10 @@ def _as_summary(row: SummaryRow) -> ConversationSummary:
         last_message=row.last_message_id,
         last_message_at=utc(row.last_message_at) if row.last_message_at else None,
         peer=row.peer,
+        members=row.member_count,
+        silenced=row.silenced,
+        muted_until=utc(row.muted_until) if row.muted_until else None,
+        **setup_of(row.metadata)._asdict(),
     )
 
 
@@ -90,3 +158,10 @@ def _as_place(cursor: str) -> tuple[datetime, UUID]:
         return datetime.fromisoformat(time).astimezone(UTC).replace(tzinfo=None), UUID(conversation)
     except (ValueError, OverflowError):
         raise BadField("pass `next` of the page before", field="$.after") from None
+
+
+def _without_zone(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, somewhere else
+        raise BadField("name a time that there is in UTC", field="$.until") from None

@@ -40,6 +40,17 @@ Name: TypeAlias = Annotated[
         description="1 to 255 characters, no control characters.",
     ),
 ]
+Description: TypeAlias = Annotated[
+    str, Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Text of up to 1,000 characters, no NUL.")
+]
+PictureUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^(https://[!#-;=?-_a-z~%]+)?\Z",
+        description="An address in ASCII that begins with `https://`, or nothing.",
+    ),
+]
 Token: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=2048, pattern=r"^[!-~]*\Z", description="Printable ASCII.")
 ]
@@ -106,6 +117,7 @@ Emoji: TypeAlias = Annotated[
 
 ConversationType: TypeAlias = Literal["direct", "group", "channel"]
 Role: TypeAlias = Literal["admin", "member", "reader"]
+ReadableHistory: TypeAlias = Literal["all", "joined"]
 MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]

@@ -40,9 +40,9 @@ async def test_every_command_has_this_door(
     group: UUID, alice: Client, worker: Worker, token: str, people: World
 ) -> None:
     somebody = await people.user()
-    message = uuid7()
+    message, own = uuid7(), uuid7()
     asked: dict[str, dict[str, Any]] = {
-        "conversation.create": {"conversation": uuid7(), "type": "direct", "participants": [somebody]},
+        "conversation.create": {"conversation": own, "type": "channel", "participants": [somebody]},
         "conversation.list": {},
         "conversation.get": {"conversation": group},
         "message.send": {"conversation": group, "message": message, "content": "hi"},
@@ -52,7 +52,20 @@ async def test_every_command_has_this_door(
         "delivery.ack": {"conversation": group, "seq": 1},
         "message.read": {"conversation": group, "seq": 1},
         "typing.set": {"conversation": group},
+        "message.hide": {"conversation": group, "message": message},
         "message.delete": {"conversation": group, "message": message},
+        "contact.block": {"user": somebody},
+        "participant.list": {"conversation": own},
+        "participant.add": {"conversation": own, "users": [alice.user]},
+        "participant.promote": {"conversation": own, "user": somebody},
+        "participant.demote": {"conversation": own, "user": somebody},
+        "participant.silence": {"conversation": own, "user": somebody},
+        "participant.remove": {"conversation": own, "user": somebody},
+        "conversation.update": {"conversation": own, "public": True},
+        "conversation.join": {"conversation": own},
+        "conversation.mute": {"conversation": own},
+        "conversation.delete": {"conversation": own},
+        "conversation.leave": {"conversation": group},
     }
 
     answers = {op: await post(worker, token, op, **fields) for op, fields in asked.items()}

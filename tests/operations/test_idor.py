@@ -28,6 +28,7 @@ THINGS: dict[str, Thing] = {
     "message": "message",
     "reply_to": "message",
     "participants": "user",
+    "users": "user",
     "user": "user",
     "session": "session",
 }
@@ -43,11 +44,15 @@ ALLOWED = {
     (op, field, "left")
     for op, field in (
         ("message.history", "conversation"),
+        ("conversation.leave", "conversation"),
         ("message.hide", "conversation"),
         ("session.resume", "conversations"),
     )
 }
-"""One who left may read what was there until then, and put it away."""
+"""One who left may read what was there until then, put it away, and leave again."""
+
+REFUSED = {("conversation.create", "participants"), ("participant.add", "users")}
+"""Who cannot be invited is named, whatever the reason."""
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list"),
@@ -116,7 +121,7 @@ def command(op: str, field: str, own: Place, place: Place) -> dict[str, Any]:
 
 
 def _as(field: str, id_: UUID) -> Any:
-    return {"participants": [str(id_)], "conversations": {str(id_): 0}}.get(field, str(id_))
+    return {"participants": [str(id_)], "users": [str(id_)], "conversations": {str(id_): 0}}.get(field, str(id_))
 
 
 class Town(NamedTuple):
@@ -132,8 +137,8 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     mallory, alice = await people.user("Mallory"), await people.user("Alice")
     token, of_alice = await people.token(mallory), await session_of(people, await people.token(alice))
 
-    async def place(*others: UUID) -> Place:
-        conversation = (await conversations.create(people.store, uuid7(), "group", None, alice, others)).conversation
+    async def place(*others: UUID, creator: UUID = alice) -> Place:
+        conversation = (await conversations.create(people.store, uuid7(), "group", None, creator, others)).conversation
         return Place(conversation, await other_service.post(db, conversation, alice, "a secret"), alice, of_alice)
 
     gone = await people.user("Gone")
@@ -142,7 +147,9 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     await other_service.remove(db, left.conversation, mallory)
     await other_service.close(db, deleted.conversation)
     places = {"not a member": await place(), "left": left, "deleted": deleted._replace(user=gone)}
-    own = (await place(mallory))._replace(session=await session_of(people, token))
+    deputy = await people.user("Deputy")
+    own = (await place(alice, deputy, creator=mallory))._replace(session=await session_of(people, token))
+    await other_service.promote(db, own.conversation, deputy)  # so that Mallory, too, may leave
     return Town(token, own, places)
 
 
@@ -163,7 +170,7 @@ async def answer(mallory: Line, op: str, field: str, town: Town, place: Place) -
             "ok": [each for each in reply["ok"]["conversations"] if each["conversation"] == str(place.conversation)]
         }
     said = msgspec.json.encode([reply.get("ok"), reply.get("error")]).decode()
-    for id_ in place:
+    for id_ in (*place, *(value for name, value in asked.items() if name == "conversation")):
         said = said.replace(str(id_), "…")
     return msgspec.json.decode(said)
 
@@ -189,7 +196,10 @@ async def test_what_one_may_not_see_is_answered_like_what_does_not_exist(
     nothing = answers["nonexistent"]
     assert len(answers) > 1
     assert dict.fromkeys(answers, nothing) == answers
-    assert op == "session.resume" or nothing[1]["code"] == "not_found"
+    if (op, field) in REFUSED:
+        assert ["…"] == nothing[0]["refused"]
+    else:
+        assert op == "session.resume" or nothing[1]["code"] == "not_found"
     assert "secret" not in str(answers)
 
 
