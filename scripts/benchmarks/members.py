@@ -129,7 +129,7 @@ async def _joins(
 
 
 async def _memory(stage: Stage, readers: Sequence[Person]) -> Figure:
-    """Return what a worker has grown by when each connection has a place in one more channel, with what the crush leaves."""
+    """Return by how much a worker has grown when all have a place in one more channel, with what the crush leaves."""
     greeted = 0
 
     def on_frame(_: Lean, __: bytes) -> None:
