@@ -52,6 +52,7 @@ class Services:
     """Held by whoever searches, so that nobody waits for that."""
     lookups_per_day: int
     """Phone numbers that one user may ask for in a day; 0: no limit."""
+    group_max: int
 
 
 @dataclass(slots=True)

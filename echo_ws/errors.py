@@ -100,6 +100,18 @@ class BadOption(BadField):
         super().__init__(field="$.options")
 
 
+class WrongType(Forbidden):
+    """There is no such thing in conversations of this type."""
+
+
+class LastAdmin(Forbidden):
+    """You are the last admin; promote somebody first."""
+
+
+class Full(Forbidden):
+    """The group would have more participants than a group may have."""
+
+
 class IdConflict(EchoError):
     """The id is in use; choose another."""
 
@@ -149,6 +161,9 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "bad_option": BadOption,
     "closed": TooLate,
     "anonymous": Anonymous,
+    "wrong_type": WrongType,
+    "last_admin": LastAdmin,
+    "full": Full,
 }
 
 

@@ -25,8 +25,9 @@ from echo_ws_protocol.events import (
     Settings,
     Thread,
 )
-from echo_ws_protocol.types import Audience, ConversationType, Role
+from echo_ws_protocol.types import Audience, ConversationType, ReadableHistory, Role
 
+from .errors import BadField
 from .logs import get_logger
 
 log = get_logger(__name__)
@@ -82,6 +83,16 @@ class ConversationBody(Struct):
     name: str | None
     created_by: UUID | None
     deleted_at: datetime | None
+    metadata: Any = None
+
+
+class Setup(NamedTuple):
+    """What a conversation's metadata says that echo_ws knows. Another service may have put anything there."""
+
+    description: str | None
+    avatar_url: str | None
+    history: ReadableHistory
+    public: bool
 
 
 class MembershipBody(Struct):
@@ -98,6 +109,9 @@ class MembershipBody(Struct):
     """Whether the conversation is."""
     muted_until: datetime | None
     marked_unread: bool
+    joined_seq: int = 0
+    """The user reads messages above this seq."""
+    cleared_seq: int | None = None
 
 
 class ContactBody(Struct):
@@ -155,6 +169,8 @@ class MemberBody(Struct):
     role: Role
     silenced: bool
     left_seq: int | None
+    told: bool = True
+    """Whether others than the member hear of it."""
 
 
 Thing: TypeAlias = Message | Conversation | Member
@@ -168,6 +184,8 @@ class Told(NamedTuple, Generic[T_co]):
 
     event: T_co
     withheld_from: UUID | None = None
+    only_to: UUID | None = None
+    """Who alone is told of it."""
 
     def to(self, viewer: UUID) -> T_co:
         """Return the event as the viewer is told."""
@@ -195,6 +213,18 @@ def placeholder(message: Message) -> Message:
 def conversation_type(name: str) -> ConversationType:
     """Return the type by its name; one that only another service knows is treated like a group."""
     return name if name in _TYPES else "group"  # type: ignore[return-value]  # the names of the types
+
+
+def as_stored(time: datetime, field: str) -> datetime:
+    """Return a time of a client's as the database has it: in UTC, without a zone.
+
+    Raises:
+        BadField: there is no such time in UTC, as in the last hours of the year 9999 somewhere else.
+    """
+    try:
+        return time.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise BadField("name a time between the years 1 and 9999, in UTC", field=field) from None
 
 
 def utc(time: datetime) -> datetime:
@@ -233,6 +263,18 @@ def _readable(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
 
 
+def setup_of(metadata: Any) -> Setup:
+    if not isinstance(metadata, dict):
+        metadata = {}
+    description, avatar_url = metadata.get("description"), metadata.get("avatar_url")
+    return Setup(
+        description=description if isinstance(description, str) else None,
+        avatar_url=avatar_url if isinstance(avatar_url, str) else None,
+        history="joined" if metadata.get("history") == "joined" else "all",
+        public=metadata.get("public") is True,
+    )
+
+
 def as_conversation(row: ConversationBody) -> Conversation:
     return Conversation(
         conversation=row.id,
@@ -242,6 +284,7 @@ def as_conversation(row: ConversationBody) -> Conversation:
         name=row.name,
         created_by=row.created_by,
         deleted=row.deleted_at is not None,
+        **setup_of(row.metadata)._asdict(),
     )
 
 
@@ -267,6 +310,7 @@ def as_membership(row: MembershipBody) -> Membership:
         since=0 if is_over else row.since_rev,
         muted_until=utc(row.muted_until) if row.muted_until and not is_over else None,
         marked_unread=row.marked_unread and not is_over,
+        cleared=0 if is_over else row.cleared_seq or 0,
     )
 
 
@@ -335,6 +379,20 @@ def message_in(snapshot: str) -> Told[Message]:
     return Told(as_message(row), row.withheld_from)
 
 
+def conversation_in(row: str) -> Told[Conversation]:
+    """Return the conversation of a row of ``messages.conversations`` as JSON."""
+    return Told(as_conversation(_CONVERSATION.decode(row)))
+
+
+def members_in(rows: str) -> list[Told[Member]]:
+    """Return the members of a JSON list of rows of ``messages.members``."""
+    return [_told_member(row) for row in _MEMBERS.decode(rows)]
+
+
+def _told_member(row: MemberBody) -> Told[Member]:
+    return Told(as_member(row), only_to=None if row.told else row.user_id)
+
+
 def messages_in(snapshots: Iterable[str], viewer: UUID) -> list[Message]:
     """Return messages as the viewer is told; those that no event can show as tombstones, if their place can be read."""
     found = [_tellable("message", snapshot.encode()) for snapshot in snapshots]
@@ -394,13 +452,14 @@ def from_body(kind: str, body: bytes) -> Told[Thing]:
         case "conversation":
             return Told(as_conversation(_CONVERSATION.decode(body)))
         case _:
-            return Told(as_member(_MEMBER.decode(body)))
+            return _told_member(_MEMBER.decode(body))
 
 
 _MESSAGE = json.Decoder(MessageBody)
 _PLACE = json.Decoder(MessagePlace)
 _CONVERSATION = json.Decoder(ConversationBody)
 _MEMBER = json.Decoder(MemberBody)
+_MEMBERS = json.Decoder(list[MemberBody])
 _MEMBERSHIP = json.Decoder(MembershipBody)
 _CONTACT = json.Decoder(ContactBody)
 _HIDDEN = json.Decoder(HiddenBody)

@@ -95,17 +95,21 @@ class Feed:
         if self._hub.is_connected(listener):
             return
         places = await self._places_of(listener.user)
-        while any(self._may_be_outdated(channel, rev) for channel, rev in places):
+        while any(self._may_be_outdated(channel, rev) for channel, rev, _ in places):
             places = await self._places_of(listener.user)
         if listener.is_closed:  # it went while the database was asked
             return
-        for channel, rev in places:
-            self._join(listener, channel, rev)
+        for channel, rev, floor in places:
+            self._join(listener, channel, rev, floor)
 
-    async def _places_of(self, user: UUID) -> list[tuple[Channel, int]]:
+    async def _places_of(self, user: UUID) -> list[tuple[Channel, int, int]]:
         rows = await changes.places(self._store, user)
         return [
-            (Channel("c", row.conversation_id) if row.conversation_id else Channel("u", user), row.last_rev)
+            (
+                Channel("c", row.conversation_id) if row.conversation_id else Channel("u", user),
+                row.last_rev,
+                row.joined_seq,
+            )
             for row in rows
         ]
 
@@ -119,8 +123,8 @@ class Feed:
             self._unsubscribe(channel)
         self._arrivals.pop(listener, None)
 
-    def _join(self, listener: Listener, channel: Channel, rev: int) -> None:
-        if self._hub.join(listener, channel, rev):
+    def _join(self, listener: Listener, channel: Channel, rev: int, floor: int) -> None:
+        if self._hub.join(listener, channel, rev, floor):
             name = name_of(channel)
             self._names[name] = channel
             self._broker.subscribe(name)
@@ -196,7 +200,7 @@ class Feed:
 
     def _deliver(self, topic: Topic, due: Iterable[Change]) -> None:
         for change in due:
-            self._metrics.fanout(topic.deliver(change))
+            self._metrics.fanout(self._hub.deliver(topic, change))
             if change.kind is Kind.MEMBER:
                 topic.members_rev = change.rev
                 self._follow_member(topic, event_of(change, Member))
@@ -323,20 +327,22 @@ class Feed:
                 self._follow_membership(topic, membership)
 
     def _follow_membership(self, topic: Topic, membership: MembershipBody) -> None:
-        channel, since = Channel("c", membership.conversation_id), membership.since_rev
+        channel, since, floor = Channel("c", membership.conversation_id), membership.since_rev, membership.joined_seq
         for listener in topic.listeners:
             if membership.left:
                 self._turn_back(listener, channel, since)
-            else:
-                self._let_in(listener, channel, since)
+                continue
+            if self._hub.is_in(listener, channel):
+                self._hub.topics[channel].raise_floor(listener, floor)
+            self._let_in(listener, channel, since, floor)
 
-    def _let_in(self, listener: Listener, channel: Channel, since: int) -> None:
+    def _let_in(self, listener: Listener, channel: Channel, since: int, floor: int) -> None:
         arrivals = self._arrivals.setdefault(listener, {})
         if channel not in arrivals:
             arrivals[channel] = since
-            self._spawn(self._enter(listener, channel, since))
+            self._spawn(self._enter(listener, channel, since, floor))
 
-    async def _enter(self, listener: Listener, channel: Channel, since: int) -> None:
+    async def _enter(self, listener: Listener, channel: Channel, since: int, floor: int) -> None:
         """Let a connection hear a conversation from its user's arrival on, however long that took to reach this node.
 
         What has changed since is read from the database and written first, until nothing is missing that this node has
@@ -356,11 +362,11 @@ class Feed:
             if not rows or not self._is_arriving(listener, channel, since):
                 break
             found, rev = changes_in(rows)
-            if _tell(listener, found):
+            if _tell(listener, found, floor):
                 break
             topic = self._hub.topics.get(channel)
             if len(rows) < PAGE and (topic is None or topic.stream.rev <= rev):
-                self._join(listener, channel, rev)
+                self._join(listener, channel, rev, floor)
                 break
         if self._is_arriving(listener, channel, since):
             del self._arrivals[listener][channel]
@@ -380,10 +386,10 @@ class Feed:
         task.add_done_callback(self._tasks.discard)
 
 
-def _tell(listener: Listener, found: Sequence[tuple[int, Change]]) -> bool:
+def _tell(listener: Listener, found: Sequence[tuple[int, Change]], floor: int) -> bool:
     """Write changes up to the one with which the conversation ends for the listener; return whether there is one."""
     for _, change in found:
-        if frame := change.frame_for(listener.user):
+        if frame := change.frame_for(listener.user, floor):
             listener.write(frame.wire(listener.codec))
         if _ends(change, listener.user):
             return True

@@ -79,9 +79,15 @@ class Change(NamedTuple):
     actor: UUID | None = None
     """Who did it, of a change without rev: not told of what is momentary."""
     apart: Apart | None = None
+    only_to: UUID | None = None
+    """Who alone is told."""
+    seq: int = 0
+    """Of a message: its place."""
 
-    def frame_for(self, user: UUID) -> Frame | None:
-        """Return what a user is told: the one place where an event meets a viewer."""
+    def frame_for(self, user: UUID, floor: int = 0) -> Frame | None:
+        """Return what one is told who reads messages above ``floor``: the one place where an event meets a viewer."""
+        if 0 < self.seq <= floor or (self.only_to and user != self.only_to):
+            return None
         return self.apart.frame if self.apart and user in self.apart.users else self.frame
 
 
@@ -95,11 +101,15 @@ class Topic:
     """Who takes part may have changed in this rev; what was read before may be wrong about it."""
     listeners: dict[Listener, int] = field(default_factory=dict)
     """Each listener, and the rev up to which it needs nothing from here."""
+    floors: dict[Listener, int] | None = None
+    """Those who may not read everything, and the seq up to which they read nothing."""
+    top_floor: int = 0
+    """The highest of these."""
 
     def deliver(self, change: Change) -> int:
         """Write a durable change to everybody who is to hear it; return to how many."""
-        if change.apart:
-            return self._deliver_apart(change)
+        if change.apart or 0 < change.seq <= self.top_floor:
+            return self._deliver_to_each(change)
         rev, frame, json = change.rev, change.frame, change.frame.json
         heard = 0
         for listener, place in self.listeners.items():  # the hot loop of the server: a write changes nobody's place
@@ -108,13 +118,28 @@ class Topic:
                 heard += 1
         return heard
 
-    def _deliver_apart(self, change: Change) -> int:
+    def _deliver_to_each(self, change: Change) -> int:
         heard = 0
+        floors = self.floors or {}
         for listener, place in self.listeners.items():
-            if place < change.rev and (frame := change.frame_for(listener.user)):
+            if place < change.rev and (frame := change.frame_for(listener.user, floors.get(listener, 0))):
                 listener.write(frame.wire(listener.codec))
                 heard += 1
         return heard
+
+    def raise_floor(self, listener: Listener, floor: int) -> None:
+        """Let ``listener`` hear nothing more of messages up to ``floor``."""
+        if floor:
+            if self.floors is None:  # most conversations show everything to everybody: no dict for them
+                self.floors = {}
+            self.floors[listener] = floor
+            self.top_floor = max(self.top_floor, floor)
+
+    def drop(self, listener: Listener) -> bool:
+        """Let ``listener`` hear nothing more; return whether it heard anything."""
+        if self.floors:
+            self.floors.pop(listener, None)
+        return self.listeners.pop(listener, None) is not None
 
     def mention(self, change: Change) -> int:
         """Write a change without rev to everybody whom it is for; return to how many."""
@@ -148,8 +173,22 @@ class Hub:
         topic = self.topics.get(channel)
         return topic is not None and listener in topic.listeners
 
-    def join(self, listener: Listener, channel: Channel, rev: int) -> bool:
-        """Let ``listener`` hear what changes above ``rev``; return whether the channel is new to this node."""
+    def deliver(self, topic: Topic, change: Change) -> int:
+        """Write a durable change of a topic to everybody who is to hear it; return to how many."""
+        if change.only_to is None:
+            return topic.deliver(change)
+        heard = 0
+        for listener in self.connections_of(change.only_to):  # not by looking at everybody in a large channel
+            if topic.listeners.get(listener, change.rev) < change.rev:
+                listener.write(change.frame.wire(listener.codec))
+                heard += 1
+        return heard
+
+    def join(self, listener: Listener, channel: Channel, rev: int, floor: int = 0) -> bool:
+        """Let ``listener`` hear what changes above ``rev``, but for messages up to ``floor``.
+
+        Return whether the channel is new to this node.
+        """
         topic = self.topics.get(channel)
         is_new = topic is None
         if topic is None:
@@ -157,13 +196,14 @@ class Hub:
         topic.stream.hear_of(rev)
         if listener not in topic.listeners:
             topic.listeners[listener] = rev
+            topic.raise_floor(listener, floor)
             self._connected.setdefault(listener.user, {}).setdefault(listener, []).append(channel)
         return is_new
 
     def leave(self, listener: Listener, channel: Channel) -> bool:
         """Let ``listener`` hear the channel no more; return whether that was the last one."""
         topic = self.topics.get(channel)
-        if topic is None or topic.listeners.pop(listener, None) is None:
+        if topic is None or not topic.drop(listener):
             return False
         self._connected[listener.user][listener].remove(channel)
         return self._close_if_empty(topic)
@@ -175,7 +215,7 @@ class Hub:
         if not connections:
             self._connected.pop(listener.user, None)
         for topic in left:
-            del topic.listeners[listener]
+            topic.drop(listener)
         return [topic.channel for topic in left if self._close_if_empty(topic)]
 
     def _close_if_empty(self, topic: Topic) -> bool:

@@ -37,7 +37,8 @@ MOMENTARY = frozenset({Kind.MOMENTARY, Kind.STATE})
 """Kinds without a rev."""
 
 _HEAD = struct.Struct("!BBQ16s")
-"""Version, kind, rev (of what has none: the worker that said it, which does not want to hear it again), actor."""
+"""Version, kind, rev (of what has none: the worker that said it, which does not want to hear it again), and who is not
+told, or with a rev who alone is."""
 
 _APART = struct.Struct("!HI")
 """In the second version, after the head: how many users are told something else, and the size of the frame for all the
@@ -63,7 +64,8 @@ _KINDS: dict[type, Kind] = {
 
 def pack(change: Change) -> bytes:
     """Return a change as workers send it to each other: a short head, then the very frame that clients get."""
-    actor = change.actor.bytes if change.actor else _NOBODY
+    who = change.actor or change.only_to
+    actor = who.bytes if who else _NOBODY
     wired = change.frame.json
     if change.apart is None:
         return _HEAD.pack(_VERSION, change.kind, change.rev, actor) + wired
@@ -84,7 +86,10 @@ def unpack(payload: bytes) -> Change:
     if version not in {_VERSION, _VERSION_APART} or kind not in _KNOWN:
         return Change(rev, Kind.POKE, Frame(b""))
     wired, apart = (payload[_HEAD.size :], None) if version == _VERSION else _parted(payload[_HEAD.size :])
-    return Change(rev, Kind(kind), Frame(wired), None if actor == _NOBODY else UUID(bytes=actor), apart)
+    who = None if actor == _NOBODY else UUID(bytes=actor)
+    if kind in MOMENTARY:
+        return Change(rev, Kind(kind), Frame(wired), who, apart)
+    return Change(rev, Kind(kind), Frame(wired), apart=apart, only_to=who)
 
 
 def _parted(rest: bytes) -> tuple[bytes, Apart]:
@@ -109,11 +114,12 @@ def checked(change: Change) -> Change:
         return change
     apart = change.apart
     if apart and apart.frame:
-        apart = apart._replace(frame=_checked(change, apart.frame))
-    return change._replace(frame=_checked(change, change.frame), apart=apart)
+        apart = apart._replace(frame=_checked(change, apart.frame)[0])
+    frame, event = _checked(change, change.frame)
+    return change._replace(frame=frame, apart=apart, seq=event.seq if isinstance(event, Message) else 0)
 
 
-def _checked(change: Change, frame: Frame) -> Frame:
+def _checked(change: Change, frame: Frame) -> tuple[Frame, object]:
     wired = frame.json
     try:
         event = JSON.decode_server_frame(payload_of(wired))
@@ -124,7 +130,7 @@ def _checked(change: Change, frame: Frame) -> Frame:
         raise ValueError(str(error)) from None
     if wired != wire(payload_of(wired), text=True) or not _is_as_said(change, event):
         raise ValueError("the frame is not what the head says")
-    return frame
+    return frame, event
 
 
 def _is_as_said(change: Change, event: object) -> bool:
@@ -134,9 +140,10 @@ def _is_as_said(change: Change, event: object) -> bool:
 
 
 def change_of(told: Told[Thing]) -> Change:
-    event, withheld_from = told
+    event, withheld_from, only_to = told
     apart = Apart(frozenset({withheld_from}), Frame.of(told.to(withheld_from))) if withheld_from else None
-    return Change(event.rev, _KINDS[type(event)], Frame.of(event), apart=apart)
+    seq = event.seq if isinstance(event, Message) else 0
+    return Change(event.rev, _KINDS[type(event)], Frame.of(event), apart=apart, only_to=only_to, seq=seq)
 
 
 def own_change_of(event: OwnChange) -> Change:

@@ -105,6 +105,7 @@ class Server:
             asyncio.Semaphore(CATCH_UPS),
             asyncio.Semaphore(SEARCHES),
             settings.lookups_per_day,
+            settings.group_max,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener

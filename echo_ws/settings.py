@@ -142,8 +142,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 10
     sends_burst: Annotated[Count, Meta(description="Messages at once, after a quiet time.")] = 20
     creations_per_min: Annotated[
-        Limit, Meta(description="Conversations a minute that one user creates, per worker. 0: no limit.")
+        Limit,
+        Meta(
+            description="Conversations a minute that one user creates, per worker; as often a user joins, and adds "
+            "people. 0: no limit."
+        ),
     ] = 60
+    group_max: Annotated[Count, Meta(description="Participants of a group. Channels have no limit.")] = 1000
     searches_per_s: Annotated[Limit, Meta(description="Searches a second of one user, per worker. 0: no limit.")] = 2
     searches_burst: Annotated[Count, Meta(description="Searches at once, after a quiet time.")] = 10
     lookups_per_day: Annotated[

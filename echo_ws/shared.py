@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 
-SLOT_BYTES = 64 * 1024
+SLOT_BYTES = 256 * 1024
 _VERSION = struct.Struct("<Q")
 _HEAD = struct.Struct("<II")  # length and checksum of what follows
 _HALF_BYTES = (SLOT_BYTES - _VERSION.size) // 2

@@ -29,6 +29,9 @@ export type Query = string;
 /** 1 to 255 characters, no control characters. */
 export type Name = string;
 
+/** Text of up to 1,000 characters, no NUL. */
+export type Description = string;
+
 /** Printable ASCII. */
 export type Token = string;
 
@@ -62,7 +65,7 @@ export type DisplayName = string;
 /** Up to 1,000 characters, no NUL; empty: none. */
 export type Bio = string;
 
-/** A web address in ASCII: `https://…`; empty: none. */
+/** An address in ASCII that begins with `https://`, or nothing. */
 export type AvatarUrl = string;
 
 /** The first 32 digits of the SHA-256, in hex, of a phone number as `+4915123456789`. */
@@ -100,6 +103,8 @@ export type Emoji = string;
 export type ConversationType = "direct" | "group" | "channel";
 
 export type Role = "admin" | "member" | "reader";
+
+export type ReadableHistory = "all" | "joined";
 
 export type MessageType = "text" | "image" | "video" | "audio" | "document" | "location" | "contact" | "sticker" | "poll";
 
@@ -545,7 +550,7 @@ export interface ConversationCreate {
   op: "conversation.create";
   conversation: Uuid;
   type: ConversationType;
-  /** The others. A direct conversation takes exactly one (yourself is allowed). */
+  /** The others: a direct conversation takes exactly one (yourself is allowed), a channel has them as readers. */
   participants?: Uuid[];
   name?: Name;
   id?: RequestId;
@@ -589,6 +594,137 @@ export interface ConversationUnread {
 export interface ConversationMarkUnread {
   op: "conversation.mark_unread";
   conversation: Uuid;
+  on?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Change what a group or channel is called and how it is set, as its admin. What is not named stays as it is.
+ * Repeating it changes nothing.
+ */
+export interface ConversationUpdate {
+  op: "conversation.update";
+  conversation: Uuid;
+  name?: Name;
+  /** Nothing: none. */
+  description?: Description;
+  /** Nothing: none. */
+  avatar_url?: AvatarUrl;
+  /** What those read who join from now on: all of it, or what is said after they joined. */
+  history?: ReadableHistory;
+  /** Whether everybody who knows a channel's id may join. */
+  public?: boolean;
+  id?: RequestId;
+}
+
+/**
+ * Become a reader of a public channel. Its admins see you in `participant.list`.
+ * Repeating it changes nothing. Whom an admin removed cannot join.
+ */
+export interface ConversationJoin {
+  op: "conversation.join";
+  conversation: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Leave a group or channel. What you could read you can read still. The last admin promotes somebody before.
+ * Repeating it changes nothing.
+ */
+export interface ConversationLeave {
+  op: "conversation.leave";
+  conversation: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Say that you want no notifications from here: until a time, for ever, or no longer. Nobody else is told.
+ * Repeating it changes nothing.
+ */
+export interface ConversationMute {
+  op: "conversation.mute";
+  conversation: Uuid;
+  on?: boolean;
+  /** None: for ever. */
+  until?: Timestamp;
+  id?: RequestId;
+}
+
+/**
+ * Delete a group or channel for all, as its admin; a direct conversation for yourself, up to its last message.
+ * Repeating it changes nothing. A direct conversation comes back with the next message.
+ */
+export interface ConversationDelete {
+  op: "conversation.delete";
+  conversation: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * List who takes part: admins first, a channel's readers last and only to its admins.
+ * Reading changes nothing.
+ */
+export interface ParticipantList {
+  op: "participant.list";
+  conversation: Uuid;
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string;
+  id?: RequestId;
+}
+
+/**
+ * Add people to a group, or readers to a channel, as its admin.
+ * Repeating it changes nothing.
+ */
+export interface ParticipantAdd {
+  op: "participant.add";
+  conversation: Uuid;
+  users: Uuid[];
+  id?: RequestId;
+}
+
+/**
+ * Remove somebody from a group or channel, as its admin. Who is removed is told, and hears nothing more.
+ * Repeating it changes nothing.
+ */
+export interface ParticipantRemove {
+  op: "participant.remove";
+  conversation: Uuid;
+  user: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Make a participant an admin, as an admin.
+ * Repeating it changes nothing.
+ */
+export interface ParticipantPromote {
+  op: "participant.promote";
+  conversation: Uuid;
+  user: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Let an admin (yourself is allowed) be none any more, as an admin. The last one stays.
+ * Repeating it changes nothing.
+ */
+export interface ParticipantDemote {
+  op: "participant.demote";
+  conversation: Uuid;
+  user: Uuid;
+  id?: RequestId;
+}
+
+/**
+ * Let a participant write and react no more, or again, as an admin. Admins are not silenced.
+ * Repeating it changes nothing.
+ */
+export interface ParticipantSilence {
+  op: "participant.silence";
+  conversation: Uuid;
+  user: Uuid;
   on?: boolean;
   id?: RequestId;
 }
@@ -1177,6 +1313,8 @@ export interface MessageSent {
 export interface ConversationCreated {
   conversation: Uuid;
   created: boolean;
+  /** Whom you named and who could not be added; why is not told. */
+  refused?: Uuid[];
 }
 
 /** How far a participant has received and read, as it now is. */
@@ -1228,6 +1366,16 @@ export interface ConversationSummary {
   unread_mentions?: number;
   /** You put it back among what you have not read. */
   marked_unread?: boolean;
+  description?: string;
+  avatar_url?: string;
+  history?: ReadableHistory;
+  public?: boolean;
+  /** How many take part, a channel's readers included. */
+  members?: number;
+  /** An admin took the word from you. */
+  silenced?: boolean;
+  /** Until when you want no notifications from here. */
+  muted_until?: Timestamp;
 }
 
 /** Conversations, the one with the latest message first. */
@@ -1257,10 +1405,25 @@ export interface Participant {
   deleted?: boolean;
 }
 
-/** A conversation and who takes part. A channel lists admins and posters, not its readers. */
+/** A conversation and who takes part, 100 at most, the admins among them. A channel's readers are not listed. */
 export interface ConversationDetails {
   conversation: ConversationSummary;
   participants: Participant[];
+  /** Pass it as `after` to `participant.list` for the others; absent if these are all. */
+  next?: string;
+}
+
+/** Participants: admins first, then the others, a channel's readers last. */
+export interface ParticipantPage {
+  participants: Participant[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Whom you named and who is not among them takes part now. */
+export interface ParticipantsAdded {
+  /** Who could not be added; why is not told. */
+  refused?: Uuid[];
 }
 
 /** What changed in one conversation: a page of it (`more`), the rest, or `reset`. Never a silent hole. */
@@ -1585,9 +1748,15 @@ export interface Conversation {
   name?: string;
   created_by?: Uuid;
   deleted?: boolean;
+  description?: string;
+  avatar_url?: string;
+  /** What newcomers read: everything, or what is said after they joined. A change counts for those who join later. */
+  history?: ReadableHistory;
+  /** Whether everybody who knows its id may join: only a channel. */
+  public?: boolean;
 }
 
-/** A participant as he or she now is: joined, changed, or gone. */
+/** A participant as he or she now is: joined, changed, or gone. A channel's readers are not told of each other. */
 export interface Member {
   op: "member";
   conversation: Uuid;
@@ -1613,6 +1782,8 @@ export interface Membership {
   muted_until?: Timestamp;
   /** You put it back among what you have not read. */
   marked_unread?: boolean;
+  /** You deleted it for yourself up to here: show nothing of that any more, and the rest again. */
+  cleared?: Seq;
 }
 
 /** How you stand to somebody, as it now is: a contact, a blocked one, both or neither. Goes to you alone. */
@@ -1751,6 +1922,17 @@ export interface Commands {
   "conversation.get": ConversationGet;
   "conversation.unread": ConversationUnread;
   "conversation.mark_unread": ConversationMarkUnread;
+  "conversation.update": ConversationUpdate;
+  "conversation.join": ConversationJoin;
+  "conversation.leave": ConversationLeave;
+  "conversation.mute": ConversationMute;
+  "conversation.delete": ConversationDelete;
+  "participant.list": ParticipantList;
+  "participant.add": ParticipantAdd;
+  "participant.remove": ParticipantRemove;
+  "participant.promote": ParticipantPromote;
+  "participant.demote": ParticipantDemote;
+  "participant.silence": ParticipantSilence;
   "message.send": MessageSend;
   "message.forward": MessageForward;
   "message.edit": MessageEdit;
@@ -1818,6 +2000,17 @@ export interface Results {
   "conversation.get": ConversationDetails;
   "conversation.unread": Unread;
   "conversation.mark_unread": Done;
+  "conversation.update": Done;
+  "conversation.join": Done;
+  "conversation.leave": Done;
+  "conversation.mute": Done;
+  "conversation.delete": Done;
+  "participant.list": ParticipantPage;
+  "participant.add": ParticipantsAdded;
+  "participant.remove": Done;
+  "participant.promote": Done;
+  "participant.demote": Done;
+  "participant.silence": Done;
   "message.send": MessageSent;
   "message.forward": MessageSent;
   "message.edit": Done;

@@ -25,6 +25,8 @@ class PlaceRow(NamedTuple):
 
     conversation_id: UUID | None
     last_rev: int
+    joined_seq: int = 0
+    """The user reads messages above this seq."""
 
 
 class HeadRow(NamedTuple):

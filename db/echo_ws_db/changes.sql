@@ -29,6 +29,7 @@ LEFT JOIN LATERAL (
     SELECT m.user_rev AS rev, 'membership' AS kind, jsonb_build_object(
         'user_rev', m.user_rev, 'conversation_id', m.conversation_id, 'role', m.role, 'silenced', m.silenced,
         'left', m.left_seq IS NOT NULL, 'since_rev', m.rev, 'muted_until', m.muted_until, 'marked_unread', m.marked_unread,
+        'joined_seq', m.joined_seq, 'cleared_seq', m.cleared_seq,
         'is_deleted', NOT EXISTS (SELECT FROM messages.conversations v
                                   WHERE v.id = m.conversation_id AND v.deleted_at IS NULL)) AS body
     FROM messages.members m WHERE m.user_id = $1 AND m.user_rev > $2
@@ -63,10 +64,12 @@ WHERE u.user_id = $1
 ORDER BY c.rev
 
 -- name: places(viewer) -> PlaceRow
--- Where a user takes part, and where each of those conversations stands; the user's own stand is the row without one.
-SELECT NULL::uuid AS conversation_id, coalesce((SELECT last_rev FROM users.heads WHERE user_id = $1), 0) AS last_rev
+-- Where a user takes part, where each of those conversations stands, and up to which seq the user may read nothing there;
+-- the user's own stand is the row without a conversation.
+SELECT NULL::uuid AS conversation_id, coalesce((SELECT last_rev FROM users.heads WHERE user_id = $1), 0) AS last_rev,
+       0::bigint AS joined_seq
 UNION ALL
-SELECT m.conversation_id, h.last_rev
+SELECT m.conversation_id, h.last_rev, m.joined_seq
 FROM messages.members m
 JOIN messages.heads h ON h.conversation_id = m.conversation_id
 JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -122,6 +125,7 @@ LEFT JOIN LATERAL (
     UNION ALL
     SELECT m.rev, 'member', to_jsonb(m) FROM messages.members m
     WHERE m.conversation_id = i.conversation_id AND m.rev > i.above_rev AND m.rev <= p.last_rev
+      AND (m.told OR m.user_id = $1)
     UNION ALL
     SELECT v.rev, 'conversation', to_jsonb(v) - 'participants' FROM messages.conversations v
     WHERE v.id = i.conversation_id AND v.rev > i.above_rev AND v.rev <= p.last_rev

@@ -2,20 +2,33 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from .rows import Database, as_changed, as_rows
+from .rows import Database, as_changed, as_rows, check
 from .statements import Statements
 
 SQL = Statements("conversations")
 
 
 class CreatedRow(NamedTuple):
-    """The conversation that now exists."""
+    """The conversation that now exists, and who was invited and did not come."""
 
     conversation: UUID
     created: bool
+    refused: list[UUID]
+
+
+class ChangedRow(NamedTuple):
+    """A conversation that was changed, as JSON, without its participants."""
+
+    changed: str
+
+
+class DeletedRow(NamedTuple):
+    """As ``ChangedRow``; nothing where nothing changed for the others."""
+
+    changed: str | None
 
 
 class SummaryRow(NamedTuple):
@@ -33,23 +46,14 @@ class SummaryRow(NamedTuple):
     created_by: UUID | None
     last_message_id: UUID | None
     last_message_at: datetime | None
+    metadata: dict[str, Any] | None
+    member_count: int
+    silenced: bool
+    muted_until: datetime | None
     peer: UUID | None
     unread: int
     mentions: int
     marked_unread: bool
-
-
-class ParticipantRow(NamedTuple):
-    """A participant; without a profile there is no name."""
-
-    user_id: UUID
-    role: str
-    delivered_seq: int
-    read_seq: int
-    display_name: str | None
-    silenced: bool
-    is_deleted: bool
-    """Whether the account is."""
 
 
 class TypingRow(NamedTuple):
@@ -59,10 +63,42 @@ class TypingRow(NamedTuple):
 
 
 async def create(
-    db: Database, conversation: UUID, type_: str, name: str | None, creator: UUID, others: Sequence[UUID]
+    db: Database,
+    conversation: UUID,
+    type_: str,
+    name: str | None,
+    creator: UUID,
+    others: Sequence[UUID],
+    most: int = 1000,
 ) -> CreatedRow:
-    """Create a conversation, or find the one that is there."""
-    return as_changed(CreatedRow, await db.fetchrow(SQL.create, conversation, type_, name, creator, others))
+    """Create a conversation, or find the one that is there. A group has ``most`` participants."""
+    return as_changed(CreatedRow, await db.fetchrow(SQL.create, conversation, type_, name, creator, others, most))
+
+
+async def update(
+    db: Database,
+    conversation: UUID,
+    editor: UUID,
+    *,
+    name: str | None,
+    description: str | None,
+    avatar_url: str | None,
+    history: str | None,
+    is_public: bool | None,
+) -> str:
+    """Return the conversation as it now is, as JSON. None leaves a field as it is, an empty text takes it away."""
+    row = await db.fetchrow(SQL.update, conversation, editor, name, description, avatar_url, history, is_public)
+    return as_changed(ChangedRow, row).changed
+
+
+async def delete(db: Database, conversation: UUID, deleter: UUID) -> str | None:
+    """Return the conversation as it now is for all, as JSON; None if it was deleted for the one alone, or before."""
+    return as_changed(DeletedRow, await db.fetchrow(SQL.delete, conversation, deleter)).changed
+
+
+async def mute(db: Database, conversation: UUID, muter: UUID, until: datetime | None) -> None:
+    """Note until when a member wants no notifications; None: he or she wants them."""
+    check(await db.fetchval(SQL.mute, conversation, muter, until))
 
 
 async def page(
@@ -75,11 +111,6 @@ async def page(
 async def summary(db: Database, conversation: UUID, viewer: UUID) -> SummaryRow | None:
     record = await db.fetchrow(SQL.summary, conversation, viewer)
     return SummaryRow(*record) if record else None
-
-
-async def participants(db: Database, conversation: UUID, viewer: UUID) -> list[ParticipantRow]:
-    """Return who takes part, with the receipts that the viewer is told."""
-    return as_rows(ParticipantRow, await db.fetch(SQL.participants, conversation, viewer))
 
 
 async def ever_member(db: Database, conversation: UUID, viewer: UUID) -> bool:

@@ -1,32 +1,45 @@
 -- Conversations and who takes part.
 
--- function: messages.create_conversation
--- Outcomes: `ok`, `id_conflict`, `not_found` (one of the others does not exist).
--- A direct conversation is the pair's only one: eight racers get one id, a deleted one revives. A retry gets the first
--- answer before anybody's account is looked at.
-CREATE OR REPLACE FUNCTION messages.create_conversation(
-    new_id UUID, new_type TEXT, new_name TEXT, creator UUID, others UUID[],
-    OUT outcome TEXT, OUT conversation UUID, OUT created BOOLEAN)
+-- function: messages.begin_conversation
+-- Outcomes: `ok`, `id_conflict`, `full`, `not_found` (the creator, or the other one of a direct
+-- conversation, does not exist).
+-- A direct conversation is the pair's only one: eight racers get one id, a deleted one revives. To a group or channel only
+-- those come who accept the invitation; the others are `refused`. A retry gets the first answer before anybody's account is
+-- looked at.
+CREATE OR REPLACE FUNCTION messages.begin_conversation(
+    new_id UUID, new_type TEXT, new_name TEXT, creator UUID, others UUID[], most INT,
+    OUT outcome TEXT, OUT conversation UUID, OUT created BOOLEAN, OUT refused UUID[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    everyone UUID[] = ARRAY(SELECT DISTINCT u FROM unnest(others || creator) u);
+    accepting UUID[] = ARRAY(
+        SELECT DISTINCT u FROM unnest(others) u
+        WHERE u <> creator AND new_type <> 'direct' AND messages.accepts_invitation(u, creator) ORDER BY u);
     listed JSONB = jsonb_build_object(
-        'user_ids', to_jsonb(everyone), 'muted', '[]'::jsonb,
+        'user_ids', to_jsonb(ARRAY(SELECT DISTINCT u FROM unnest(creator || CASE new_type
+            WHEN 'direct' THEN others WHEN 'channel' THEN '{}' ELSE accepting END) u ORDER BY u)),
+        'muted', '[]'::jsonb,
         'admins', CASE new_type WHEN 'direct' THEN '[]'::jsonb ELSE jsonb_build_array(creator) END);
     pair TEXT = CASE new_type WHEN 'direct' THEN messages.pair(listed) END;
     existing messages.conversations;
 BEGIN
     created = FALSE;
+    refused = '{}';
     SELECT * INTO existing FROM messages.conversations
     WHERE id = new_id AND created_by = creator AND type = new_type AND direct_key IS NOT DISTINCT FROM pair
       AND deleted_at IS NULL;
     IF FOUND THEN
         outcome = 'ok';
         conversation = new_id;
+        refused = messages.never_came(new_id, others);
         RETURN;
     END IF;
-    IF (SELECT count(*) FROM auth.users WHERE id = ANY (everyone) AND deleted_at IS NULL) < cardinality(everyone) THEN
+    IF NOT EXISTS (SELECT FROM auth.users WHERE id = creator AND deleted_at IS NULL)
+       OR (new_type = 'direct' AND NOT EXISTS (SELECT FROM auth.users WHERE id = ALL (others) AND deleted_at IS NULL)) THEN
         outcome = 'not_found';
+        RETURN;
+    END IF;
+    IF new_type = 'group' AND cardinality(accepting) >= most THEN
+        outcome = 'full';
         RETURN;
     END IF;
     IF pair IS NOT NULL THEN
@@ -43,6 +56,7 @@ BEGIN
     VALUES (new_id, new_type, new_name, listed, creator, pair)
     ON CONFLICT (id) DO NOTHING;
     created = FOUND;
+    PERFORM messages.admit(new_id, accepting, 'reader') WHERE created AND new_type = 'channel' AND accepting <> '{}';
     SELECT * INTO existing FROM messages.conversations WHERE id = new_id;
     conversation = existing.id;
     outcome = CASE
@@ -50,72 +64,122 @@ BEGIN
             THEN 'ok'
         ELSE 'id_conflict'
     END;
+    refused = messages.never_came(new_id, others);
 END
 $$;
 
--- function: messages.leave
--- Let a user leave a conversation; whether they may is for the caller to know, and who is not there leaves nothing behind.
--- Where the last admin of a group goes, the longest-standing member follows; readers of a channel never do. The row of the
--- conversation is locked before its head, as by any service that changes `participants`, whose trigger then does the rest.
--- Readers stand in no list, nor does anybody where it is broken: what the trigger left to do is done here.
-CREATE OR REPLACE FUNCTION messages.leave(conversation UUID, leaver UUID) RETURNS VOID LANGUAGE plpgsql AS $$
-DECLARE
-    listed JSONB;
-    me messages.members;
-    heir UUID;
-BEGIN
-    SELECT c.participants INTO listed FROM messages.conversations c WHERE c.id = conversation FOR NO KEY UPDATE;
-    PERFORM FROM messages.heads WHERE conversation_id = conversation FOR NO KEY UPDATE;
-    SELECT m.* INTO me FROM messages.members m
-    WHERE m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL;
-    IF me.role = 'admin' THEN
-        SELECT m.user_id INTO heir
-        FROM messages.members m
-        WHERE m.conversation_id = conversation AND m.left_seq IS NULL AND m.role = 'member'
-          AND NOT EXISTS (SELECT FROM messages.members a
-                          WHERE a.conversation_id = conversation AND a.user_id <> leaver AND a.left_seq IS NULL
-                            AND a.role = 'admin')
-        ORDER BY m.silenced, m.joined_rev, m.user_id
-        LIMIT 1;
-    END IF;
-    IF me.role <> 'reader' AND jsonb_typeof(listed -> 'user_ids') = 'array' THEN
-        UPDATE messages.conversations SET participants = listed || jsonb_build_object(
-            'user_ids', messages.without(listed -> 'user_ids', leaver),
-            'muted', messages.without(listed -> 'muted', leaver),
-            'admins', messages.without(listed -> 'admins', leaver)
-                      || CASE WHEN heir IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(heir) END)
-        WHERE id = conversation;
-    END IF;
-    IF EXISTS (SELECT FROM messages.members m
-               WHERE m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL) THEN
-        UPDATE messages.heads SET last_rev = last_rev + 1, member_count = member_count - 1
-        WHERE conversation_id = conversation;
-        UPDATE messages.members m
-        SET left_seq = h.last_seq, left_rev = h.last_rev, rev = h.last_rev, user_rev = users.take_rev(leaver)
-        FROM messages.heads h
-        WHERE h.conversation_id = conversation
-          AND m.conversation_id = conversation AND m.user_id = leaver AND m.left_seq IS NULL;
-    END IF;
-END
+-- function: messages.never_came
+-- Who of these never took part.
+CREATE OR REPLACE FUNCTION messages.never_came(conversation UUID, invited UUID[]) RETURNS UUID[] LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(SELECT DISTINCT u FROM unnest(invited) u
+                 WHERE NOT EXISTS (SELECT FROM messages.members m WHERE m.conversation_id = conversation AND m.user_id = u)
+                 ORDER BY u)
 $$;
 
--- function: messages.without
--- A list of `participants` without a user; what is no list counts as an empty one.
-CREATE OR REPLACE FUNCTION messages.without(list JSONB, who UUID) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(jsonb_agg(v ORDER BY n), '[]')
-    FROM jsonb_array_elements(CASE jsonb_typeof(list) WHEN 'array' THEN list ELSE '[]'::jsonb END) WITH ORDINALITY e(v, n)
-    WHERE lower(v #>> '{}') IS DISTINCT FROM who::text
-$$;
-
--- name: create(conversation, type, name, creator, others) -> CreatedRow
+-- name: create(conversation, type, name, creator, others, most) -> CreatedRow
 -- Create a conversation, or find the one that is there.
-SELECT outcome, conversation, created FROM messages.create_conversation($1, $2, $3, $4, $5)
+SELECT outcome, conversation, created, refused FROM messages.begin_conversation($1, $2, $3, $4, $5, $6)
+
+-- function: messages.update_conversation
+-- NULL leaves a field as it is; an empty text takes it away. As it was already: no rev taken.
+CREATE OR REPLACE FUNCTION messages.update_conversation(
+    conversation UUID, editor UUID, new_name TEXT, description TEXT, avatar_url TEXT, history TEXT, is_public BOOLEAN,
+    OUT outcome TEXT, OUT changed JSONB)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.manage(conversation, editor);
+    old messages.conversations;
+    new_metadata JSONB;
+BEGIN
+    SELECT * INTO old FROM messages.conversations c WHERE c.id = conversation;
+    outcome = messages.as_admin(me);
+    IF outcome <> 'ok' THEN
+        RETURN;
+    ELSIF is_public IS NOT NULL AND old.type <> 'channel' THEN
+        outcome = 'wrong_type';
+        RETURN;
+    END IF;
+    new_metadata = CASE jsonb_typeof(old.metadata) WHEN 'object' THEN old.metadata ELSE '{}' END || jsonb_strip_nulls(
+        jsonb_build_object('description', description, 'avatar_url', avatar_url, 'history', history, 'public', is_public));
+    new_metadata = new_metadata - ARRAY(
+        SELECT key FROM (VALUES ('description', description), ('avatar_url', avatar_url)) t(key, said) WHERE said = '');
+    UPDATE messages.conversations c SET name = coalesce(new_name, c.name), metadata = new_metadata
+    WHERE c.id = conversation AND (c.name, c.metadata) IS DISTINCT FROM (coalesce(new_name, c.name), new_metadata);
+    SELECT to_jsonb(c) - 'participants' INTO changed FROM messages.conversations c WHERE c.id = conversation;
+END
+$$;
+
+-- name: update(conversation, editor, name, description, avatar_url, history, is_public) -> ChangedRow
+-- Change what a group or channel is called and how it is set.
+SELECT outcome, changed::text AS changed FROM messages.update_conversation($1, $2, $3, $4, $5, $6, $7)
+
+-- function: messages.delete_conversation
+-- A group or channel is deleted for all, by an admin; a direct conversation for oneself, up to its last message: nothing of
+-- it is `changed` for the other one. Deleted already: nothing changes.
+CREATE OR REPLACE FUNCTION messages.delete_conversation(conversation UUID, deleter UUID, OUT outcome TEXT, OUT changed JSONB)
+LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members = messages.manage(conversation, deleter);
+    top BIGINT = (SELECT h.last_seq FROM messages.heads h WHERE h.conversation_id = conversation);
+BEGIN
+    outcome = messages.as_admin(me);
+    IF outcome = 'ok' THEN
+        UPDATE messages.conversations c SET deleted_at = CURRENT_TIMESTAMP WHERE c.id = conversation
+        RETURNING to_jsonb(c) - 'participants' INTO changed;
+    ELSIF outcome = 'wrong_type' THEN
+        outcome = 'ok';
+        PERFORM messages.clear(conversation, deleter, top) WHERE me.cleared_seq IS DISTINCT FROM top;
+    ELSIF outcome = 'not_found' AND (messages.present(conversation, deleter)).role = 'admin' THEN
+        outcome = 'ok';
+    END IF;
+END
+$$;
+
+-- function: messages.clear
+-- Let a member read nothing up to a seq any more.
+CREATE OR REPLACE FUNCTION messages.clear(conversation UUID, member UUID, up_to BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
+DECLARE
+    taken BIGINT = users.take_rev(member);
+BEGIN
+    UPDATE messages.members m SET joined_seq = up_to, cleared_seq = up_to, user_rev = taken
+    WHERE m.conversation_id = conversation AND m.user_id = member AND m.left_seq IS NULL;
+END
+$$;
+
+-- name: delete(conversation, deleter) -> DeletedRow
+-- Delete a group or channel for all, a direct conversation for oneself.
+SELECT outcome, changed::text AS changed FROM messages.delete_conversation($1, $2)
+
+-- function: messages.mute
+-- The user's own head first, as with everything that concerns one user alone.
+CREATE OR REPLACE FUNCTION messages.mute(conversation UUID, muter UUID, until TIMESTAMP, OUT outcome TEXT) LANGUAGE plpgsql AS $$
+DECLARE
+    me messages.members;
+    taken BIGINT;
+BEGIN
+    PERFORM FROM users.heads h WHERE h.user_id = muter FOR NO KEY UPDATE;
+    SELECT m.* INTO me
+    FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+    WHERE m.conversation_id = conversation AND m.user_id = muter AND m.left_seq IS NULL;
+    outcome = CASE WHEN me IS NULL THEN 'not_found' ELSE 'ok' END;
+    IF outcome = 'ok' AND me.muted_until IS DISTINCT FROM until THEN
+        taken = users.take_rev(muter);
+        UPDATE messages.members m SET muted_until = until, user_rev = taken
+        WHERE m.conversation_id = conversation AND m.user_id = muter AND m.left_seq IS NULL;
+    END IF;
+END
+$$;
+
+-- name: mute(conversation, muter, until) -> None
+-- Note until when a member wants no notifications; NULL: he or she wants them.
+SELECT messages.mute($1, $2, $3) AS outcome
 
 -- name: page(viewer, limit, before_at, before_id) -> SummaryRow
--- The viewer's conversations, the one with the latest message first, below a place in that order.
+-- The viewer's conversations, the one with the latest message first, below a place in that order. A direct one that the
+-- viewer deleted comes back with the next message.
 WITH listed AS MATERIALIZED (
     SELECT c.id, c.type, m.role, h.last_seq, h.last_rev, m.delivered_seq, m.read_seq, c.created_at, c.name, c.created_by,
-           c.last_message_id, c.last_message_at,
+           c.last_message_id, c.last_message_at, c.metadata, h.member_count, m.silenced, m.muted_until,
            CASE c.type WHEN 'direct' THEN coalesce(
                (SELECT p.user_id FROM messages.members p
                 WHERE p.conversation_id = c.id AND p.user_id <> $1 AND p.left_seq IS NULL), $1) END AS peer,
@@ -123,13 +187,13 @@ WITH listed AS MATERIALIZED (
     FROM messages.members m
     JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
     JOIN messages.heads h ON h.conversation_id = c.id
-    WHERE m.user_id = $1 AND m.left_seq IS NULL
+    WHERE m.user_id = $1 AND m.left_seq IS NULL AND (m.cleared_seq IS NULL OR m.cleared_seq < h.last_seq)
       AND ($3::timestamp IS NULL OR (coalesce(c.last_message_at, c.created_at), c.id) < ($3, $4::uuid))
     ORDER BY coalesce(c.last_message_at, c.created_at) DESC, c.id DESC
     LIMIT $2
 )
 SELECT l.id, l.type, l.role, l.last_seq, l.last_rev, l.delivered_seq, l.read_seq, l.created_at, l.name, l.created_by,
-       l.last_message_id, l.last_message_at, l.peer, u.unread, u.mentions, l.marked_unread
+       l.last_message_id, l.last_message_at, l.metadata, l.member_count, l.silenced, l.muted_until, l.peer, u.unread, u.mentions, l.marked_unread
 FROM listed l
 CROSS JOIN LATERAL messages.unread(l.id, $1, greatest(l.read_seq, l.joined_seq)) u
 ORDER BY coalesce(l.last_message_at, l.created_at) DESC, l.id DESC
@@ -137,7 +201,7 @@ ORDER BY coalesce(l.last_message_at, l.created_at) DESC, l.id DESC
 -- name: summary(conversation, viewer) -> SummaryRow
 -- One conversation as a member sees it; no row for anybody else.
 SELECT c.id, c.type, m.role, h.last_seq, h.last_rev, m.delivered_seq, m.read_seq, c.created_at, c.name, c.created_by,
-       c.last_message_id, c.last_message_at,
+       c.last_message_id, c.last_message_at, c.metadata, h.member_count, m.silenced, m.muted_until,
        CASE c.type WHEN 'direct' THEN coalesce(
            (SELECT p.user_id FROM messages.members p
             WHERE p.conversation_id = c.id AND p.user_id <> $2 AND p.left_seq IS NULL), $2) END AS peer,
@@ -147,20 +211,6 @@ JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NU
 JOIN messages.heads h ON h.conversation_id = c.id
 CROSS JOIN LATERAL messages.unread(c.id, $2, greatest(m.read_seq, m.joined_seq)) u
 WHERE m.conversation_id = $1 AND m.user_id = $2 AND m.left_seq IS NULL
-
--- name: participants(conversation, viewer) -> ParticipantRow
--- Who takes part, by name, with the receipts that the viewer is told; a channel's readers are not listed.
-SELECT m.user_id, m.role,
-       CASE WHEN m.user_id = $2 THEN m.delivered_seq ELSE coalesce(m.told_delivered_seq, m.delivered_seq) END AS delivered_seq,
-       CASE WHEN m.user_id = $2 THEN m.read_seq
-            WHEN s.receipts THEN coalesce(m.told_read_seq, m.read_seq) ELSE 0 END AS read_seq,
-       p.display_name, m.silenced, u.deleted_at IS NOT NULL
-FROM messages.members m
-JOIN auth.users u ON u.id = m.user_id
-LEFT JOIN users.profiles p ON p.user_id = m.user_id
-CROSS JOIN LATERAL users.sight($2, m.user_id) s
-WHERE m.conversation_id = $1 AND m.left_seq IS NULL AND m.role <> 'reader'
-ORDER BY p.display_name, m.user_id
 
 -- name: ever_member(conversation, viewer) -> bool
 -- Whether the viewer is or was a member.

@@ -24,7 +24,7 @@ BEGIN
     FROM messages.members m JOIN messages.conversations c ON c.id = m.conversation_id AND c.type <> 'direct'
     WHERE m.user_id = owner AND m.left_seq IS NULL LIMIT 1;
     IF FOUND THEN
-        PERFORM messages.leave(place, owner);
+        PERFORM messages.leave(place, owner, TRUE);
         conversations = ARRAY[place];
         RETURN;
     END IF;

@@ -64,7 +64,7 @@ BEGIN
                ON m.conversation_id = i.conversation AND m.user_id = i.sender AND m.left_seq IS NULL
         LEFT JOIN auth.users u ON u.id = m.user_id AND u.deleted_at IS NULL
         LEFT JOIN messages.conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL AND u.id IS NOT NULL
-        LEFT JOIN LATERAL (
+        LEFT JOIN LATERAL (  -- a subquery, so that the members of a large channel are not looked through for nothing
             SELECT o.user_id, a.deleted_at FROM messages.members o JOIN auth.users a ON a.id = o.user_id
             WHERE c.type = 'direct' AND o.conversation_id = c.id AND o.user_id <> i.sender AND o.left_seq IS NULL
             LIMIT 1

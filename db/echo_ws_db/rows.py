@@ -25,6 +25,9 @@ Refusal: TypeAlias = Literal[
     "bad_option",
     "closed",
     "anonymous",
+    "wrong_type",
+    "last_admin",
+    "full",
 ]
 
 T = TypeVar("T")

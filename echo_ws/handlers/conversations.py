@@ -1,15 +1,22 @@
+from datetime import UTC, datetime
+
 from echo_ws.cursor import as_cursor, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import conversation_type, utc
-from echo_ws_db import conversations, receipts
+from echo_ws.events import as_stored, conversation_in, conversation_type, setup_of, utc
+from echo_ws_db import conversations, participants, receipts
 from echo_ws_db.conversations import SummaryRow
 from echo_ws_protocol.commands import (
     ConversationCreate,
+    ConversationDelete,
     ConversationGet,
+    ConversationJoin,
+    ConversationLeave,
     ConversationList,
     ConversationMarkUnread,
+    ConversationMute,
     ConversationUnread,
+    ConversationUpdate,
 )
 from echo_ws_protocol.replies import (
     ConversationCreated,
@@ -17,9 +24,14 @@ from echo_ws_protocol.replies import (
     ConversationPage,
     ConversationSummary,
     Done,
-    Participant,
     Unread,
 )
+
+from .participants import as_participant, participants_after, tell
+
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
+SHOWN = 100
+"""Participants that are shown with a conversation."""
 
 
 @handles(ConversationCreate)
@@ -29,33 +41,81 @@ async def create(ctx: Context, command: ConversationCreate) -> ConversationCreat
     if command.type == "direct" and command.name is not None:
         raise BadField("a direct conversation has no name", field="$.name")
     row = await conversations.create(
-        ctx.db, command.conversation, command.type, command.name, ctx.user, command.participants
+        ctx.db,
+        command.conversation,
+        command.type,
+        command.name,
+        ctx.user,
+        command.participants,
+        ctx.services.group_max,
     )
     if row.created:
-        for user in {ctx.user, *command.participants}:
+        for user in {ctx.user, *command.participants}.difference(row.refused):
             ctx.poke(user)
-    return ConversationCreated(row.conversation, row.created)
+    return ConversationCreated(row.conversation, row.created, row.refused)
+
+
+@handles(ConversationUpdate)
+async def update(ctx: Context, command: ConversationUpdate) -> Done:
+    changed = await conversations.update(
+        ctx.db,
+        command.conversation,
+        ctx.user,
+        name=command.name,
+        description=command.description,
+        avatar_url=command.avatar_url,
+        history=command.history,
+        is_public=command.public,
+    )
+    ctx.publish(conversation_in(changed))
+    return Done()
+
+
+@handles(ConversationJoin)
+async def join(ctx: Context, command: ConversationJoin) -> Done:
+    await tell(ctx, await participants.join(ctx.db, command.conversation, ctx.user))
+    return Done()
+
+
+@handles(ConversationLeave)
+async def leave(ctx: Context, command: ConversationLeave) -> Done:
+    await tell(ctx, await participants.leave(ctx.db, command.conversation, ctx.user))
+    return Done()
+
+
+@handles(ConversationMute)
+async def mute(ctx: Context, command: ConversationMute) -> Done:
+    if command.until and not command.on:
+        raise BadField("name a time only with `on`", field="$.until")
+    until = as_stored(command.until or FOR_EVER, "$.until") if command.on else None
+    await conversations.mute(ctx.db, command.conversation, ctx.user, until)
+    ctx.poke(ctx.user)
+    return Done()
+
+
+@handles(ConversationDelete)
+async def delete(ctx: Context, command: ConversationDelete) -> Done:
+    changed = await conversations.delete(ctx.db, command.conversation, ctx.user)
+    if changed:
+        ctx.publish(conversation_in(changed))
+    else:
+        ctx.poke(ctx.user)
+    return Done()
 
 
 @handles(ConversationGet)
 async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
+    """Read one participant more than is shown, to know whether there are more."""
     summary = await conversations.summary(ctx.db, command.conversation, ctx.user)
     if summary is None:
         raise NotFound
-    rows = await conversations.participants(ctx.db, command.conversation, ctx.user)
-    people = [
-        Participant(
-            user=row.user_id,
-            role=row.role,  # type: ignore[arg-type]  # the table's check constraint
-            delivered_seq=row.delivered_seq,
-            read_seq=row.read_seq,
-            name=row.display_name,
-            silenced=row.silenced,
-            deleted=row.is_deleted,
-        )
-        for row in rows
-    ]
-    return ConversationDetails(_as_summary(summary), people)
+    rows = await participants.page(
+        ctx.db, command.conversation, ctx.user, participants.FIRST, SHOWN + 1, with_readers=False
+    )
+    shown = rows[:SHOWN]
+    by_name = sorted(shown, key=lambda row: (row.display_name is None, row.display_name or "", row.user_id))
+    following = participants_after(shown[-1]) if len(rows) > SHOWN else None
+    return ConversationDetails(_as_summary(summary), [as_participant(row) for row in by_name], following)
 
 
 @handles(ConversationList)
@@ -99,4 +159,8 @@ def _as_summary(row: SummaryRow) -> ConversationSummary:
         unread=row.unread,
         unread_mentions=row.mentions,
         marked_unread=row.marked_unread,
+        members=row.member_count,
+        silenced=row.silenced,
+        muted_until=utc(row.muted_until) if row.muted_until else None,
+        **setup_of(row.metadata)._asdict(),
     )

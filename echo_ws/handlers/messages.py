@@ -1,11 +1,11 @@
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from echo_ws.cursor import as_cursor, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, Busy, NotFound
-from echo_ws.events import Told, message_in, messages_in, utc
+from echo_ws.events import Told, as_stored, message_in, messages_in, utc
 from echo_ws.search import candidates, marks, question
 from echo_ws_db import conversations, messages
 from echo_ws_db.messages import Filters, HitRow, NewMessage, Place, Question
@@ -220,8 +220,8 @@ async def search(ctx: Context, command: MessageSearch) -> SearchPage:
         command.conversation,
         command.sender,
         command.type,
-        _naive(command.after, "$.after"),
-        _naive(command.before, "$.before"),
+        as_stored(command.after, "$.after") if command.after else None,
+        as_stored(command.before, "$.before") if command.before else None,
     )
     below = _search_place(command.cursor) if command.cursor else None
     try:
@@ -246,14 +246,6 @@ async def _marked(ctx: Context, rows: Sequence[HitRow], asked: Question) -> list
     words = candidates((message.content for message in hits), asked)
     fitting = {row.word for row in await messages.sought_among(ctx.db, words, asked)} if words else set()
     return [FoundMessage(message, [Mark(*span) for span in marks(message.content, fitting, asked)]) for message in hits]
-
-
-def _naive(time: datetime | None, field: str) -> datetime | None:
-    """Return a time as the database has it."""
-    try:
-        return time.astimezone(UTC).replace(tzinfo=None) if time else None
-    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, somewhere else
-        raise BadField("name a time between the years 1 and 9999", field=field) from None
 
 
 def _search_cursor(place: Place) -> str:

@@ -1,7 +1,6 @@
 """A user's sessions, and what changed while one was away, from the revs that its client has."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -10,7 +9,7 @@ import msgspec
 
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
-from echo_ws.events import MembershipBody, events_in, memberships_in, own_changes_in, utc
+from echo_ws.events import MembershipBody, as_stored, events_in, memberships_in, own_changes_in, utc
 from echo_ws_db import changes, sessions
 from echo_ws_db.changes import WatermarkRow
 from echo_ws_db.sessions import SessionListRow
@@ -70,6 +69,7 @@ async def revoke(ctx: Context, command: SessionRevoke) -> SessionsRevoked:
 @handles(SessionResume)
 async def resume(ctx: Context, command: SessionResume) -> Resumed:
     """Hear what is committed from now on, then read what was committed before: nothing falls between the two."""
+    since = as_stored(command.since, "$.since") if command.since else None
     async with ctx.services.catch_ups:
         await ctx.hear()
         is_known = command.epoch == ctx.services.epoch
@@ -78,7 +78,7 @@ async def resume(ctx: Context, command: SessionResume) -> Resumed:
         standing = dict(await changes.standing(ctx.db, ctx.user, list(cursors)))
         plan = plan_catch_up(cursors, standing, is_known=is_known)
         pages = await _read(ctx, plan.due)
-        marks = await changes.receipts(ctx.db, ctx.user, _without_zone(command.since) if is_known else None)
+        marks = await changes.receipts(ctx.db, ctx.user, since if is_known else None)
     own = own_changes_in(rows)
     is_full = len(own) == OWN
     return Resumed(
@@ -175,10 +175,3 @@ def _as_receipts(marks: Sequence[WatermarkRow]) -> list[Receipt]:
         for _, conversation, user, delivered, read in marks
         if conversation and user
     ]
-
-
-def _without_zone(time: datetime | None) -> datetime | None:
-    try:
-        return time.astimezone(UTC).replace(tzinfo=None) if time else None
-    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, somewhere else
-        raise BadField("pass `time` of the answer before", field="$.since") from None

@@ -26,6 +26,8 @@ from .replies import (
     LookedUp,
     MentionPage,
     MessageSent,
+    ParticipantPage,
+    ParticipantsAdded,
     PinPage,
     Place,
     Presences,
@@ -53,6 +55,7 @@ from .types import (
     Code,
     ConversationId,
     ConversationType,
+    Description,
     DeviceId,
     DisplayName,
     Email,
@@ -73,6 +76,7 @@ from .types import (
     Platform,
     Provider,
     Query,
+    ReadableHistory,
     RedirectUri,
     RequestId,
     Rev,
@@ -482,7 +486,7 @@ class ConversationCreate(Command[ConversationCreated], frozen=True, tag="convers
     conversation: ConversationId
     type: ConversationType
     participants: Annotated[list[UserId], Meta(max_length=1000)] = field(default_factory=list)
-    """The others. A direct conversation takes exactly one (yourself is allowed)."""
+    """The others: a direct conversation takes exactly one (yourself is allowed), a channel has them as readers."""
     name: Name | None = None
 
 
@@ -528,6 +532,148 @@ class ConversationMarkUnread(Command[Done], frozen=True, tag="conversation.mark_
     who = "participant"
 
     conversation: ConversationId
+    on: bool = True
+
+
+class ConversationUpdate(Command[Done], frozen=True, tag="conversation.update"):
+    """Change what a group or channel is called and how it is set, as its admin. What is not named stays as it is.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    name: Name | None = None
+    description: Description | None = None
+    """Nothing: none."""
+    avatar_url: AvatarUrl | None = None
+    """Nothing: none."""
+    history: ReadableHistory | None = None
+    """What those read who join from now on: all of it, or what is said after they joined."""
+    public: bool | None = None
+    """Whether everybody who knows a channel's id may join."""
+
+
+class ConversationJoin(Command[Done], frozen=True, tag="conversation.join"):
+    """Become a reader of a public channel. Its admins see you in ``participant.list``.
+
+    Repeating it changes nothing. Whom an admin removed cannot join.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+
+
+class ConversationLeave(Command[Done], frozen=True, tag="conversation.leave"):
+    """Leave a group or channel. What you could read you can read still. The last admin promotes somebody before.
+
+    Repeating it changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+
+
+class ConversationMute(Command[Done], frozen=True, tag="conversation.mute"):
+    """Say that you want no notifications from here: until a time, for ever, or no longer. Nobody else is told.
+
+    Repeating it changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    on: bool = True
+    until: Timestamp | None = None
+    """None: for ever."""
+
+
+class ConversationDelete(Command[Done], frozen=True, tag="conversation.delete"):
+    """Delete a group or channel for all, as its admin; a direct conversation for yourself, up to its last message.
+
+    Repeating it changes nothing. A direct conversation comes back with the next message.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+
+
+class ParticipantList(Command[ParticipantPage], frozen=True, tag="participant.list"):
+    """List who takes part: admins first, a channel's readers last and only to its admins.
+
+    Reading changes nothing.
+    """
+
+    who = "participant"
+
+    conversation: ConversationId
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    """``next`` of the page before."""
+
+
+class ParticipantAdd(Command[ParticipantsAdded], frozen=True, tag="participant.add"):
+    """Add people to a group, or readers to a channel, as its admin.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    users: Annotated[list[UserId], Meta(max_length=100)]
+
+
+class ParticipantRemove(Command[Done], frozen=True, tag="participant.remove"):
+    """Remove somebody from a group or channel, as its admin. Who is removed is told, and hears nothing more.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    user: UserId
+
+
+class ParticipantPromote(Command[Done], frozen=True, tag="participant.promote"):
+    """Make a participant an admin, as an admin.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    user: UserId
+
+
+class ParticipantDemote(Command[Done], frozen=True, tag="participant.demote"):
+    """Let an admin (yourself is allowed) be none any more, as an admin. The last one stays.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    user: UserId
+
+
+class ParticipantSilence(Command[Done], frozen=True, tag="participant.silence"):
+    """Let a participant write and react no more, or again, as an admin. Admins are not silenced.
+
+    Repeating it changes nothing.
+    """
+
+    who = "admin"
+
+    conversation: ConversationId
+    user: UserId
     on: bool = True
 
 

@@ -17,6 +17,7 @@ from .types import (
     MessageId,
     Milliseconds,
     PresenceStatus,
+    ReadableHistory,
     Rev,
     Role,
     Seq,
@@ -86,10 +87,16 @@ class Conversation(Event, frozen=True, tag="conversation"):
     name: str | None = None
     created_by: UserId | None = None
     deleted: bool = False
+    description: str | None = None
+    avatar_url: str | None = None
+    history: ReadableHistory = "all"
+    """What newcomers read: everything, or what is said after they joined. A change counts for those who join later."""
+    public: bool = False
+    """Whether everybody who knows its id may join: only a channel."""
 
 
 class Member(Event, frozen=True, tag="member"):
-    """A participant as he or she now is: joined, changed, or gone."""
+    """A participant as he or she now is: joined, changed, or gone. A channel's readers are not told of each other."""
 
     conversation: ConversationId
     rev: Rev
@@ -114,6 +121,8 @@ class Membership(Event, frozen=True, tag="membership"):
     """Until when you want no notifications from here."""
     marked_unread: bool = False
     """You put it back among what you have not read."""
+    cleared: Seq = 0
+    """You deleted it for yourself up to here: show nothing of that any more, and the rest again."""
 
 
 class Contact(Event, frozen=True, tag="contact"):

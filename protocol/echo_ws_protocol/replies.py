@@ -27,6 +27,7 @@ from .types import (
     Outcome,
     PhoneHash,
     PresenceStatus,
+    ReadableHistory,
     RequestId,
     Rev,
     Role,
@@ -119,11 +120,13 @@ class MessageSent(Struct, frozen=True):
     created_at: Timestamp
 
 
-class ConversationCreated(Struct, frozen=True):
+class ConversationCreated(Struct, frozen=True, omit_defaults=True):
     """The conversation that now exists: in a direct one, the pair's only one, whoever named it first."""
 
     conversation: ConversationId
     created: bool
+    refused: list[UserId] = field(default_factory=list)
+    """Whom you named and who could not be added; why is not told."""
 
 
 class Watermarks(Struct, frozen=True):
@@ -179,6 +182,16 @@ class ConversationSummary(Struct, frozen=True, omit_defaults=True):
     """How many of them name you."""
     marked_unread: bool = False
     """You put it back among what you have not read."""
+    description: str | None = None
+    avatar_url: str | None = None
+    history: ReadableHistory = "all"
+    public: bool = False
+    members: int = 0
+    """How many take part, a channel's readers included."""
+    silenced: bool = False
+    """An admin took the word from you."""
+    muted_until: Timestamp | None = None
+    """Until when you want no notifications from here."""
 
 
 class ConversationPage(Struct, frozen=True, omit_defaults=True):
@@ -211,11 +224,28 @@ class Participant(Struct, frozen=True, omit_defaults=True):
     """Whether the account is deleted: nobody answers any more."""
 
 
-class ConversationDetails(Struct, frozen=True):
-    """A conversation and who takes part. A channel lists admins and posters, not its readers."""
+class ConversationDetails(Struct, frozen=True, omit_defaults=True):
+    """A conversation and who takes part, 100 at most, the admins among them. A channel's readers are not listed."""
 
     conversation: ConversationSummary
     participants: list[Participant]
+    next: str | None = None
+    """Pass it as ``after`` to ``participant.list`` for the others; absent if these are all."""
+
+
+class ParticipantPage(Struct, frozen=True, omit_defaults=True):
+    """Participants: admins first, then the others, a channel's readers last."""
+
+    participants: list[Participant]
+    next: str | None = None
+    """Pass it as ``after`` for the next page; absent on the last one."""
+
+
+class ParticipantsAdded(Struct, frozen=True, omit_defaults=True):
+    """Whom you named and who is not among them takes part now."""
+
+    refused: list[UserId] = field(default_factory=list)
+    """Who could not be added; why is not told."""
 
 
 class ConversationChanges(Struct, frozen=True, omit_defaults=True):

@@ -45,6 +45,9 @@ Name: TypeAlias = Annotated[
         description="1 to 255 characters, no control characters.",
     ),
 ]
+Description: TypeAlias = Annotated[
+    str, Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Text of up to 1,000 characters, no NUL.")
+]
 Token: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=2048, pattern=r"^[!-~]*\Z", description="Printable ASCII.")
 ]
@@ -98,8 +101,8 @@ AvatarUrl: TypeAlias = Annotated[
     str,
     Meta(
         max_length=2048,
-        pattern=r"^(https?://[!-~]+)?\Z",
-        description="A web address in ASCII: `https://…`; empty: none.",
+        pattern=r"^(https://[!#-;=?-_a-z~%]+)?\Z",
+        description="An address in ASCII that begins with `https://`, or nothing.",
     ),
 ]
 PhoneHash: TypeAlias = Annotated[
@@ -166,6 +169,7 @@ Emoji: TypeAlias = Annotated[
 
 ConversationType: TypeAlias = Literal["direct", "group", "channel"]
 Role: TypeAlias = Literal["admin", "member", "reader"]
+ReadableHistory: TypeAlias = Literal["all", "joined"]
 MessageType: TypeAlias = Literal[
     "text", "image", "video", "audio", "document", "location", "contact", "sticker", "poll"
 ]

@@ -19,6 +19,7 @@ from .fan_out import channel, group
 from .history import history
 from .idle import idle
 from .logins import logins
+from .members import members
 from .report import Figure, Run, comparison, read, table
 from .search import search
 from .stage import Stage, stage
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
     "direct": direct,
     "group": group,
     "channel": channel,
+    "members": members,
     "history": history,
     "logins": logins,
     "search": search,
@@ -57,10 +59,11 @@ def main() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[BENCH]...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
 def run(names: tuple[str, ...], json_file: Path | None) -> None:
-    """Run benches; all of them by default, which takes about twelve minutes. Leave the machine alone.
+    """Run benches; all of them by default, which takes about fifteen minutes. Leave the machine alone.
 
     idle: memory of a connection. connects: CPU of opening one. writes: persisted messages a second. direct: their
-    latency and cost at half of that. group, channel: CPU of a delivery. history: pages a second. search: history
+    latency and cost at half of that. group, channel: CPU of a delivery. members: who comes and goes
+    in large conversations. history: pages a second. search: history
     and search at a million messages. logins: how long those that fail last, and what many at once cost others.
     storm: everybody comes back at once. Ends with 1 when a promise is not kept.
     """

@@ -90,7 +90,7 @@ def _server(urls: dict[str, str]) -> Iterator[tuple[int, int]]:
     environment = {**os.environ, **urls, "ECHO_PORT": str(port), "ECHO_WORKERS": "1", "ECHO_LOG_LEVEL": "warning"}
     environment |= {"ECHO_SECRET_KEY": secrets.token_hex(32), "ECHO_STRANGERS_PER_MIN": "0"}
     environment |= {"ECHO_COMMANDS_PER_S": "0", "ECHO_SENDS_PER_S": "0", "ECHO_HANDSHAKES_PER_S": "0"}  # it floods
-    environment |= {"ECHO_SEARCHES_PER_S": "0"}
+    environment |= {"ECHO_SEARCHES_PER_S": "0", "ECHO_CREATIONS_PER_MIN": "0"}
     supervisor = subprocess.Popen(
         [sys.executable, "-m", "echo_ws.cli", "serve"],
         env={**environment, "ECHO_DRAIN_S": "0.2"},

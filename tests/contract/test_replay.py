@@ -154,7 +154,7 @@ class Stage:
             await self._expect(given.role, {"op": "reply", "id": given.send["id"], "ok": {}})
             await self._take_code(given.send)
             if given.send["op"] == "conversation.create":
-                await self._wait_for_members(given.role, given.send["conversation"], given.send["participants"])
+                await self._wait_for_members(given.role, given.send["conversation"], given.send.get("participants", []))
 
     async def play(self, step: Step) -> None:
         if step.role is None or step.send is None or step.reply is None:

@@ -13,6 +13,7 @@ from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.types import ConversationType
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.roll import check_list, members, reluctant
 from tests.support.waiting import heard, until
 from tests.support.world import Worker, World
 
@@ -177,13 +178,53 @@ async def test_an_id_that_somebody_else_uses_is_a_conflict_that_tells_nothing(
     assert str(group) not in str(failed.value)
 
 
-async def test_with_somebody_who_does_not_exist_nothing_is_created(alice: Client, bob: Client, db: Sql) -> None:
-    chosen = uuid7()
+async def test_with_somebody_who_does_not_exist_nothing_is_created(alice: Client, db: Sql) -> None:
+    command = direct_with(uuid7())
 
     with pytest.raises(CommandFailed, match="not_found"):
-        await alice.call(ConversationCreate(conversation=chosen, type="group", participants=[bob.user, uuid7()]))
+        await alice.call(command)
 
-    assert not await db.fetchval("SELECT count(*) FROM messages.conversations WHERE id = $1", chosen)
+    assert not await db.fetchval("SELECT count(*) FROM messages.conversations WHERE id = $1", command.conversation)
+
+
+@pytest.mark.parametrize("type_", ["group", "channel"])
+async def test_who_cannot_be_invited_is_named_and_the_others_come(
+    type_: ConversationType, alice: Client, bob: Client, people: World, db: Sql
+) -> None:
+    unwilling = [*await reluctant(people, db, alice.user), uuid7()]
+    command = ConversationCreate(conversation=uuid7(), type=type_, participants=[bob.user, *unwilling])
+
+    answers = [await alice.call(command) for _ in range(2)]
+
+    assert [(True, set(unwilling)), (False, set(unwilling))] == [(a.created, set(a.refused)) for a in answers]
+    assert {alice.user, bob.user} == await members(db, command.conversation)
+    await check_list(db, command.conversation)
+
+
+async def test_a_channel_has_its_creator_as_admin_and_the_others_as_readers(
+    alice: Client, bob: Client, people: World, db: Sql
+) -> None:
+    channel = await people.conversation("channel", alice, bob)
+
+    with pytest.raises(CommandFailed, match="forbidden"):
+        await bob.call(MessageSend(conversation=channel, message=uuid7(), content="may I?"))
+    await alice.call(MessageSend(conversation=channel, message=uuid7(), content="hear, hear"))
+
+    assert "hear, hear" == (await bob.next(Message)).content
+    listed = json.loads(await db.fetchval("SELECT participants FROM messages.conversations WHERE id = $1", channel))
+    assert {"user_ids": [str(alice.user)], "admins": [str(alice.user)], "muted": []} == listed
+
+
+async def test_a_group_has_so_many_participants_and_no_more(people: World) -> None:
+    small = await people.worker(group_max=3)
+    alice = await people.person("Alice", small)
+    others = [await people.user() for _ in range(3)]
+
+    with pytest.raises(CommandFailed, match="more participants"):
+        await alice.call(ConversationCreate(conversation=uuid7(), type="group", participants=others))
+
+    assert (await alice.call(ConversationCreate(conversation=uuid7(), type="group", participants=others[:2]))).created
+    assert (await alice.call(ConversationCreate(conversation=uuid7(), type="channel", participants=others))).created
 
 
 async def test_nobody_can_begin_to_talk_to_a_deleted_account(alice: Client, people: World, db: Sql) -> None:

@@ -60,16 +60,6 @@ async def test_what_is_done_by_this_door_is_done_for_all(
         "message.read": {"conversation": group, "seq": 1},
         "typing.set": {"conversation": group},
         "message.delete": {"conversation": group, "message": message},
-        "message.hide": {"conversation": group, "message": message},
-        "contact.set": {"user": somebody},
-        "contact.list": {},
-        "contact.lookup": {"hashes": ["0" * 32]},
-        "contact.block": {"user": somebody},
-        "contact.remove": {"user": somebody},
-        "profile.get": {"users": [somebody]},
-        "profile.set": {"bio": "hi"},
-        "privacy.get": {},
-        "privacy.set": {"show_status": "nobody"},
     }
 
     answers = {op: await post(worker, token, op, **fields) for op, fields in asked.items()}

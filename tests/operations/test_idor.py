@@ -56,6 +56,7 @@ ALLOWED = {
     (op, field, "left")
     for op, field in (
         ("message.history", "conversation"),
+        ("conversation.leave", "conversation"),
         ("message.hide", "conversation"),
         ("message.search", "conversation"),
         ("message.edits", "conversation"),
@@ -69,7 +70,7 @@ ALLOWED = {
         ("session.resume", "conversations"),
     )
 }
-"""One who left may read what was there until then, copy it, and put it away."""
+"""One who left may read what was there until then, copy it, put it away, and leave again."""
 
 LEFT_OUT = {("message.send", "mentions")}
 """Lists in which whoever takes no part counts for nothing, without a word: test_message_mentions.py."""
@@ -79,6 +80,9 @@ FILTERS = {("message.search", "sender")}
 
 ANSWERED_ALIKE = {"session.resume", "presence.watch", "contact.remove", "profile.get"}
 """Whatever they are asked for, their answer is no error: nobody learns from it what there is."""
+
+REFUSED = {("conversation.create", "participants"), ("participant.add", "users")}
+"""Who cannot be invited is named, whatever the reason."""
 
 WITHOUT_IDS = {
     *("session.start", "session.refresh", "session.list", "conversation.list", "presence.set"),
@@ -166,8 +170,8 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     mallory, alice = await people.user("Mallory"), await people.user("Alice")
     token, of_alice = await people.token(mallory), await session_of(people, await people.token(alice))
 
-    async def place(*others: UUID) -> Place:
-        conversation = (await conversations.create(people.store, uuid7(), "group", None, alice, others)).conversation
+    async def place(*others: UUID, creator: UUID = alice) -> Place:
+        conversation = (await conversations.create(people.store, uuid7(), "group", None, creator, others)).conversation
         message = await other_service.post(db, conversation, alice, "a secret")
         await db.execute("UPDATE messages.messages SET type = 'poll' WHERE id = $1", message)
         return Place(conversation, message, alice, of_alice)
@@ -178,8 +182,9 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
     await other_service.remove(db, left.conversation, mallory)
     await other_service.close(db, deleted.conversation)
     places = {"not a member": await place(), "left": left, "deleted": deleted._replace(user=gone)}
-    own = (await place(mallory))._replace(session=await session_of(people, token))
-    await other_service.promote(db, own.conversation, mallory)
+    deputy = await people.user("Deputy")
+    own = (await place(alice, deputy, creator=mallory))._replace(session=await session_of(people, token))
+    await other_service.promote(db, own.conversation, deputy)  # so that Mallory, too, may leave
     return Town(token, own, places)
 
 
@@ -200,7 +205,7 @@ async def answer(mallory: Line, op: str, field: str, town: Town, place: Place) -
             "ok": [each for each in reply["ok"]["conversations"] if each["conversation"] == str(place.conversation)]
         }
     said = msgspec.json.encode([reply.get("ok"), reply.get("error")]).decode()
-    for id_ in place:
+    for id_ in (*place, *(value for name, value in asked.items() if name == "conversation")):
         said = said.replace(str(id_), "…")
     return msgspec.json.decode(said)
 
@@ -226,7 +231,9 @@ async def test_what_one_may_not_see_is_answered_like_what_does_not_exist(
     nothing = answers["nonexistent"]
     assert len(answers) > 1
     assert dict.fromkeys(answers, nothing) == answers
-    if (op, field) in FILTERS:
+    if (op, field) in REFUSED:
+        assert ["…"] == nothing[0]["refused"]
+    elif (op, field) in FILTERS:
         assert nothing == [{"found": []}, None]
     else:
         assert op in ANSWERED_ALIKE or nothing[1]["code"] == "not_found"

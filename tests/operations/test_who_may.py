@@ -66,6 +66,8 @@ class Person(NamedTuple):
     message: UUID
     poll: UUID
     author: UUID
+    other: UUID
+    """Somebody else who takes part."""
 
 
 @cache
@@ -84,6 +86,11 @@ async def cast(people: World, db: Sql) -> dict[Role, Person]:
     group = await people.room("group", users["admin"], *members)
     channel = await people.room("channel", users["admin"], users["author"])
     await other_service.add_reader(db, channel, users["reader"])
+    deputy, bystander = await people.user("Deputy"), await people.user("Bystander")
+    for place in (group, channel):
+        await other_service.add(db, place, deputy)
+        await other_service.add(db, place, bystander)
+        await other_service.promote(db, place, deputy)  # so that an admin may leave
     places = {place: await other_service.post(db, place, users["author"]) for place in (group, channel)}
     polls = {place: await other_service.post(db, place, users["author"]) for place in (group, channel)}
     await db.execute(AS_POLLS, [*polls.values()])
@@ -94,7 +101,13 @@ async def cast(people: World, db: Sql) -> dict[Role, Person]:
     def person(role: Role) -> Person:
         place = channel if role == "reader" else group
         return Person(
-            tokens.get(role), sessions.get(users.get(role)), place, places[place], polls[place], users["author"]
+            tokens.get(role),
+            sessions.get(users.get(role)),
+            place,
+            places[place],
+            polls[place],
+            users["author"],
+            bystander,
         )
 
     return {role: person(role) for role in get_args(Role)}
@@ -114,8 +127,8 @@ def command(op: str, person: Person, people: World) -> dict[str, Any]:
         "email": f"{uuid7()}@example.org",
         "verification": uuid7(),
         "flow": uuid7(),
-        "user": person.author,
-        "users": [str(person.author)],
+        "user": person.other,
+        "users": [str(person.other)],
         "reply_to": person.message,
         "seq": 1,
     }

@@ -161,8 +161,8 @@ class Database:
     # The statements
 
     def _places(self, viewer: UUID) -> list[Row]:
-        mine = [(c.id, c.last_rev) for c in self.conversations.values() if c.has(viewer) and not c.is_deleted]
-        return [(None, self.users.get(viewer, 0)), *mine]
+        mine = [(c.id, c.last_rev, 0) for c in self.conversations.values() if c.has(viewer) and not c.is_deleted]
+        return [(None, self.users.get(viewer, 0), 0), *mine]
 
     def _of_conversation(self, id_: UUID, above: int, limit: int) -> list[Row]:
         conversation = self.conversations.get(id_)
