@@ -189,10 +189,10 @@ def tell_what_an_edited_message_was() -> None:
     """Publish from a cache that has not heard of the edit."""
     publish, is_stale = Context.publish, _every(3)
 
-    def publish_stale(ctx: Context, event: Any) -> None:
-        if isinstance(event, Message) and event.edited and is_stale():
-            event = msgspec.structs.replace(event, edited=False)
-        publish(ctx, event)
+    def publish_stale(ctx: Context, told: Told[Any]) -> None:
+        if isinstance(told.event, Message) and told.event.edited and is_stale():
+            told = told._replace(event=msgspec.structs.replace(told.event, edited=False))
+        publish(ctx, told)
 
     replace(Context, "publish", publish_stale)
 
