@@ -66,8 +66,7 @@ BEGIN
     END IF;
     touched = ARRAY(SELECT DISTINCT conversation_id FROM messages.messages WHERE id = ANY (wanted));
     PERFORM FROM messages.heads WHERE conversation_id = ANY (touched) ORDER BY conversation_id FOR NO KEY UPDATE;
-    UPDATE messages.messages SET content = '', metadata = '{}', deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
-    WHERE id = ANY (wanted) AND deleted IS NOT TRUE;
+    PERFORM messages.make_tombstones(wanted);
     RETURN touched;
 END
 $$;
@@ -78,7 +77,8 @@ CREATE OR REPLACE FUNCTION messages.unerased(author UUID, most INT) RETURNS UUID
 $$;
 
 -- function: messages.erase_reactions
--- Take away some of a user's reactions and votes and return the conversations; none: there are none left.
+-- Take away some of a user's reactions and votes and return the conversations; none: there are none left. Triggers number
+-- lost reactions, and no votes of one whose row is still there.
 CREATE OR REPLACE FUNCTION messages.erase_reactions(reactor UUID, most INT) RETURNS UUID[] LANGUAGE plpgsql AS $$
 DECLARE
     wanted UUID[] = ARRAY(
@@ -89,7 +89,10 @@ DECLARE
 BEGIN
     PERFORM FROM messages.heads WHERE conversation_id = ANY (touched) ORDER BY conversation_id FOR NO KEY UPDATE;
     DELETE FROM messages.reactions WHERE user_id = reactor AND message_id = ANY (wanted);
-    DELETE FROM messages.votes WHERE user_id = reactor AND message_id = ANY (wanted);
+    WITH lost AS (
+        DELETE FROM messages.votes WHERE user_id = reactor AND message_id = ANY (wanted) RETURNING message_id
+    )
+    UPDATE messages.messages SET rev = messages.take_rev(conversation_id) WHERE id IN (SELECT message_id FROM lost);
     RETURN touched;
 END
 $$;

@@ -206,13 +206,19 @@ BEGIN
         ELSE 'forbidden'
     END;
     IF outcome = 'ok' THEN
-        UPDATE messages.messages
-        SET content = '', metadata = '{}', forwarded_from_id = NULL, mentions = NULL, pinned_at = NULL, pinned_by = NULL,
-            deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
-        WHERE id = message AND deleted IS NOT TRUE;
+        PERFORM messages.make_tombstones(ARRAY[message]);
         SELECT s.* INTO snapshot FROM messages.snapshots s WHERE s.id = message;
     END IF;
 END
+$$;
+
+-- function: messages.make_tombstones
+-- Leave nothing of what these messages were; their heads are locked.
+CREATE OR REPLACE FUNCTION messages.make_tombstones(ids UUID[]) RETURNS VOID LANGUAGE sql AS $$
+    UPDATE messages.messages
+    SET content = '', metadata = '{}', forwarded_from_id = NULL, mentions = NULL, pinned_at = NULL, pinned_by = NULL,
+        deleted = TRUE, deleted_at = CURRENT_TIMESTAMP
+    WHERE id = ANY (ids) AND deleted IS NOT TRUE
 $$;
 
 -- function: messages.react

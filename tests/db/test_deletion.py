@@ -180,6 +180,27 @@ async def test_a_runner_that_dies_in_the_middle_of_a_piece_leaves_it_whole_to_th
     assert {(alice, True, ""), (bob, False, "from elsewhere")} == {tuple(row) for row in rows}
 
 
+async def test_an_erased_message_says_nothing_of_others_either(people: World, db: Sql, family: list[UUID]) -> None:
+    alice, bob, *_ = family
+    room = await people.room("direct", alice, bob)
+    message = await other_service.post(db, room, alice)
+    await db.execute(
+        "UPDATE messages.messages SET forwarded_from_id = id, mentions = ARRAY[$2::uuid], pinned_at = now(), pinned_by = $2"
+        " WHERE id = $1",
+        message,
+        bob,
+    )
+    await accounts.delete(people.store, alice, "erase")
+
+    await deletions.go_on(people.store, alice, 3)
+
+    row = await db.fetchrow(
+        "SELECT deleted, forwarded_from_id, mentions, pinned_at, pinned_by FROM messages.messages WHERE id = $1",
+        message,
+    )
+    assert (True, None, None, None, None) == tuple(row or ())
+
+
 async def test_of_two_runners_at_one_deletion_one_waits_for_the_next_time(
     people: World, db: Sql, family: list[UUID]
 ) -> None:

@@ -19,6 +19,7 @@ from echo_ws_protocol.commands import (
     MessageEdit,
     MessageHistory,
     MessageSend,
+    PollVote,
     ReactionSet,
 )
 from echo_ws_protocol.events import Member, Message
@@ -28,6 +29,7 @@ from tests.support.access import closed
 from tests.support.doors import Answer, post
 from tests.support.mailbox import MAILBOX
 from tests.support.other_service import Sql
+from tests.support.talk import ask
 from tests.support.waiting import until
 from tests.support.world import Worker, World
 
@@ -291,6 +293,20 @@ async def test_what_was_erased_becomes_tombstones_for_who_looks_on_and_for_who_c
     assert [True, False, True, False] == [message.deleted for message in history]
     rows = await world.store.fetch("SELECT content FROM messages.messages WHERE from_user_id = $1", alice.user)
     assert {""} == {row["content"] for row in rows}
+
+
+async def test_votes_that_were_erased_count_no_more_for_who_looks_on(world: World, quick: Worker) -> None:
+    alice, bob = [await world.person(name, quick) for name in ("Alice", "Bob")]
+    group = await world.conversation("group", alice, bob)
+    poll = await ask(bob, group, multiple=True)
+    await alice.call(PollVote(conversation=group, message=poll, options=[1, 2]))
+    await bob.call(PollVote(conversation=group, message=poll, options=[0]))
+    before = await bob.next(Message, where=lambda message: message.votes == {"0": 1, "1": 1, "2": 1})
+
+    await delete(world, quick, alice, "erase")
+
+    after = await bob.next(Message, where=lambda message: message.message == poll and message.rev > before.rev)
+    assert {"0": 1} == after.votes
 
 
 async def test_what_was_kept_stays_and_everybody_sees_whose_account_is_deleted(world: World, quick: Worker) -> None:
