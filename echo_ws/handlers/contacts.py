@@ -1,4 +1,4 @@
-from echo_ws.cursor import user_after
+from echo_ws.cursor import cut, user_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, RateLimited
 from echo_ws_db import contacts
@@ -40,9 +40,8 @@ async def page(ctx: Context, command: ContactList) -> ContactPage:
     """Read one more than was asked for, to know whether there are more."""
     place = user_after(command.after)
     rows = await contacts.page(ctx.db, ctx.user, command.limit + 1, place, is_blocked=command.blocked)
-    shown = rows[: command.limit]
-    following = str(shown[-1].user_id) if len(rows) > command.limit else None
-    return ContactPage([_as_summary(row) for row in shown], following)
+    shown, last = cut(rows, command.limit)
+    return ContactPage([_as_summary(row) for row in shown], str(last.user_id) if last else None)
 
 
 @handles(ContactLookup)

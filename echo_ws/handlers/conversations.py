@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from echo_ws.cursor import as_cursor, place_after
+from echo_ws.cursor import as_cursor, as_role_cursor, cut, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
 from echo_ws.events import as_stored, conversation_in, conversation_type, setup_of, utc
@@ -27,7 +27,7 @@ from echo_ws_protocol.replies import (
     Unread,
 )
 
-from .participants import as_participant, participants_after, tell
+from .participants import as_participant, tell
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 SHOWN = 100
@@ -112,9 +112,9 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
     rows = await participants.page(
         ctx.db, command.conversation, ctx.user, participants.FIRST, SHOWN + 1, with_readers=False
     )
-    shown = rows[:SHOWN]
+    shown, last = cut(rows, SHOWN)
     by_name = sorted(shown, key=lambda row: (row.display_name is None, row.display_name or "", row.user_id))
-    following = participants_after(shown[-1]) if len(rows) > SHOWN else None
+    following = last and as_role_cursor(last.role, last.user_id)
     return ConversationDetails(_as_summary(summary), [as_participant(row) for row in by_name], following)
 
 
@@ -122,9 +122,8 @@ async def get(ctx: Context, command: ConversationGet) -> ConversationDetails:
 async def page(ctx: Context, command: ConversationList) -> ConversationPage:
     """Read one more than was asked for, to know whether there are more."""
     rows = await conversations.page(ctx.db, ctx.user, command.limit + 1, place_after(command.after))
-    shown = rows[: command.limit]
-    last = shown[-1] if len(rows) > command.limit else None
-    following = as_cursor(last.last_message_at or last.created_at, last.id) if last else None
+    shown, last = cut(rows, command.limit)
+    following = last and as_cursor(last.last_message_at or last.created_at, last.id)
     return ConversationPage([_as_summary(row) for row in shown], following)
 
 

@@ -1,14 +1,13 @@
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
-from echo_ws.cursor import as_cursor, place_after
+from echo_ws.cursor import as_cursor, as_search_cursor, cut, place_after, search_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, Busy, NotFound
 from echo_ws.events import Told, as_stored, message_in, messages_in, utc
 from echo_ws.search import candidates, marks, question
 from echo_ws_db import conversations, messages
-from echo_ws_db.messages import Filters, HitRow, NewMessage, Place, Question
+from echo_ws_db.messages import Filters, HitRow, NewMessage, Question
 from echo_ws_db.pool import TooSlow
 from echo_ws_protocol.commands import (
     MessageDelete,
@@ -165,9 +164,9 @@ async def pins(ctx: Context, command: MessagePins) -> PinPage:
 async def mentions(ctx: Context, command: MessageMentions) -> MentionPage:
     """Read one more than was asked for, to know whether there are more."""
     rows = await messages.mentions(ctx.db, ctx.user, command.limit + 1, place_after(command.after))
-    shown = rows[: command.limit]
-    named = messages_in((row.snapshot for row in shown), ctx.user)
-    following = as_cursor(shown[-1].created_at, shown[-1].message_id) if len(rows) > command.limit else None
+    page, last = cut(rows, command.limit)
+    named = messages_in((row.snapshot for row in page), ctx.user)
+    following = last and as_cursor(last.created_at, last.message_id)
     return MentionPage(named, await mine_in(ctx, named), following)
 
 
@@ -223,13 +222,14 @@ async def search(ctx: Context, command: MessageSearch) -> SearchPage:
         as_stored(command.after, "$.after") if command.after else None,
         as_stored(command.before, "$.before") if command.before else None,
     )
-    below = _search_place(command.cursor) if command.cursor else None
+    below = search_after(command.cursor)
     try:
         async with ctx.services.searches:
             rows = await messages.search(
                 ctx.db, ctx.user, asked, filters, command.limit + 1, is_ranked=is_ranked, below=below
             )
-            found = await _marked(ctx, rows[: command.limit], asked)
+            page, last = cut(rows, command.limit)
+            found = await _marked(ctx, page, asked)
     except TooSlow:
         raise Busy("the search took too long: name a conversation, a time or a rarer word") from None
     if (
@@ -238,7 +238,7 @@ async def search(ctx: Context, command: MessageSearch) -> SearchPage:
         and not await conversations.ever_member(ctx.db, command.conversation, ctx.user)
     ):
         raise NotFound
-    return SearchPage(found, _search_cursor(rows[command.limit - 1].place) if len(rows) > command.limit else None)
+    return SearchPage(found, last and as_search_cursor(last.place))
 
 
 async def _marked(ctx: Context, rows: Sequence[HitRow], asked: Question) -> list[FoundMessage]:
@@ -246,25 +246,6 @@ async def _marked(ctx: Context, rows: Sequence[HitRow], asked: Question) -> list
     words = candidates((message.content for message in hits), asked)
     fitting = {row.word for row in await messages.sought_among(ctx.db, words, asked)} if words else set()
     return [FoundMessage(message, [Mark(*span) for span in marks(message.content, fitting, asked)]) for message in hits]
-
-
-def _search_cursor(place: Place) -> str:
-    return f"{place.score}|{place.at.isoformat()}|{place.conversation}|{place.seq}|{place.as_of.isoformat()}"
-
-
-def _search_place(cursor: str) -> Place:
-    try:
-        score, at, conversation, seq, as_of = cursor.split("|")
-        place = Place(int(score), _time(at), UUID(conversation), int(seq), _time(as_of))
-    except ValueError:
-        raise BadField("pass `next` of the page before", field="$.cursor") from None
-    if max(abs(place.score), abs(place.seq)) > MAX_SAFE_INTEGER:
-        raise BadField("pass `next` of the page before", field="$.cursor")
-    return place
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=None)
 
 
 async def mine_in(ctx: Context, shown: Sequence[Message]) -> dict[UUID, Mine]:

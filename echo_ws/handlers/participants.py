@@ -1,7 +1,6 @@
 import asyncio
-from typing import get_args
-from uuid import UUID
 
+from echo_ws.cursor import as_role_cursor, cut, role_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, NotFound
 from echo_ws.events import members_in
@@ -16,7 +15,6 @@ from echo_ws_protocol.commands import (
     ParticipantSilence,
 )
 from echo_ws_protocol.replies import Done, Participant, ParticipantPage, ParticipantsAdded
-from echo_ws_protocol.types import Role
 
 
 @handles(ParticipantAdd)
@@ -55,13 +53,12 @@ async def silence(ctx: Context, command: ParticipantSilence) -> Done:
 @handles(ParticipantList)
 async def page(ctx: Context, command: ParticipantList) -> ParticipantPage:
     """Read one more than was asked for, to know whether there are more."""
-    place = _as_place(command.after) if command.after else participants.FIRST
+    place = role_after(command.after)
     rows = await participants.page(ctx.db, command.conversation, ctx.user, place, command.limit + 1, with_readers=True)
     if not rows and await conversations.summary(ctx.db, command.conversation, ctx.user) is None:
         raise NotFound
-    shown = rows[: command.limit]
-    following = participants_after(shown[-1]) if len(rows) > command.limit else None
-    return ParticipantPage([as_participant(row) for row in shown], following)
+    shown, last = cut(rows, command.limit)
+    return ParticipantPage([as_participant(row) for row in shown], last and as_role_cursor(last.role, last.user_id))
 
 
 async def tell(ctx: Context, changed: str) -> None:
@@ -82,18 +79,3 @@ def as_participant(row: ParticipantRow) -> Participant:
         silenced=row.silenced,
         deleted=row.is_deleted,
     )
-
-
-def participants_after(row: ParticipantRow) -> str:
-    """Return the place of a participant in the list, as text."""
-    return f"{row.role}|{row.user_id}"
-
-
-def _as_place(cursor: str) -> tuple[str, UUID]:
-    role, _, user = cursor.partition("|")
-    try:
-        if role in get_args(Role):
-            return role, UUID(user)
-    except ValueError:
-        pass
-    raise BadField("pass `next` of the page before", field="$.after")

@@ -1,4 +1,4 @@
-from echo_ws.cursor import as_cursor, place_after
+from echo_ws.cursor import as_cursor, cut, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.events import message_in, utc
 from echo_ws_db import polls
@@ -19,6 +19,6 @@ async def voters(ctx: Context, command: PollVoters) -> VoterPage:
     await polls.secrecy(ctx.db, command.conversation, command.message, ctx.user)
     after = place_after(command.after)
     rows = await polls.voters(ctx.db, command.message, command.option, command.limit + 1, after)
-    shown = rows[: command.limit]
-    following = as_cursor(shown[-1].created_at, shown[-1].user_id) if len(rows) > command.limit else None
-    return VoterPage([Voter(row.user_id, utc(row.created_at)) for row in shown], following)
+    page, last = cut(rows, command.limit)
+    following = last and as_cursor(last.created_at, last.user_id)
+    return VoterPage([Voter(row.user_id, utc(row.created_at)) for row in page], following)

@@ -1,4 +1,4 @@
-from echo_ws.cursor import as_cursor, place_after
+from echo_ws.cursor import as_cursor, cut, place_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import NotFound
 from echo_ws.events import message_in, utc
@@ -23,6 +23,6 @@ async def page(ctx: Context, command: ReactionList) -> ReactionPage:
     rows = await reactions.page(*place, command.emoji, command.limit + 1, place_after(command.after))
     if not rows and not await messages.exists(*place):
         raise NotFound
-    shown = rows[: command.limit]
-    following = as_cursor(shown[-1].created_at, shown[-1].id) if len(rows) > command.limit else None
+    shown, last = cut(rows, command.limit)
+    following = last and as_cursor(last.created_at, last.id)
     return ReactionPage([Reaction(row.user_id, row.emoji, utc(row.created_at)) for row in shown], following)

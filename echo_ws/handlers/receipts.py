@@ -2,7 +2,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from echo_ws.cursor import user_after
+from echo_ws.cursor import cut, user_after
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import Busy, NotFound
 from echo_ws.events import utc
@@ -35,13 +35,13 @@ async def page(ctx: Context, command: MessageReceipts) -> ReceiptPage:
         if totals.is_channel
         else await receipts.recipients(ctx.db, command.message, ctx.user, after, command.limit + 1)
     )
-    shown = rows[: command.limit]
+    shown, last = cut(rows, command.limit)
     return ReceiptPage(
         recipients=totals.recipients,
         delivered=totals.delivered,
         read=totals.read,
         receipts=[_as_receipt(row) for row in shown],
-        next=str(shown[-1].user_id) if len(rows) > command.limit else None,
+        next=str(last.user_id) if last else None,
     )
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from echo_ws.cursor import cut
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import NotFound
 from echo_ws.events import messages_in
@@ -35,9 +36,9 @@ async def page(ctx: Context, command: ThreadList) -> ThreadPage:
     rows = await threads.page(*place, before, command.limit + 1, is_followed=command.followed)
     if not rows and not await conversations.ever_member(*place):
         raise NotFound
-    shown = rows[: command.limit]
+    shown, last = cut(rows, command.limit)
     summaries = [summary for row in shown for summary in _as_summary(row, ctx.user)]
-    return ThreadPage(summaries, shown[-1].last_seq if len(rows) > command.limit else None)
+    return ThreadPage(summaries, last and last.last_seq)
 
 
 def _as_summary(row: ThreadListRow, viewer: UUID) -> Iterator[ThreadSummary]:

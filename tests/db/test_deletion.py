@@ -185,8 +185,8 @@ async def test_an_erased_message_says_nothing_of_others_either(people: World, db
     room = await people.room("direct", alice, bob)
     message = await other_service.post(db, room, alice)
     await db.execute(
-        "UPDATE messages.messages SET forwarded_from_id = id, mentions = ARRAY[$2::uuid], pinned_at = now(), pinned_by = $2"
-        " WHERE id = $1",
+        "UPDATE messages.messages SET forwarded_from_id = id, mentions = ARRAY[$2::uuid], pinned_at = now(),"
+        " pinned_by = $2 WHERE id = $1",
         message,
         bob,
     )
