@@ -22,7 +22,6 @@ from echo_ws_protocol.commands import (
     MessageEdit,
     MessageHistory,
     MessageRead,
-    MessageSend,
     ReactionSet,
     SessionResume,
     TypingSet,
@@ -31,6 +30,7 @@ from echo_ws_protocol.events import Bye, Conversation, Member, Membership, Messa
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.talk import say
 from tests.support.waiting import heard, until
 from tests.support.world import Worker, World
 
@@ -52,12 +52,6 @@ async def far(town: World) -> Worker:
 @pytest.fixture(scope="module")
 async def watchful(town: World) -> Worker:
     return await town.worker(sweep_ms=OFTEN_MS)
-
-
-async def say(person: Client, conversation: UUID, text: str = "hi") -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=text))
-    return message
 
 
 async def texts(person: Client, count: int) -> list[str]:

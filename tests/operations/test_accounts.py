@@ -4,8 +4,7 @@ import asyncio
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,7 +15,7 @@ from argon2 import PasswordHasher
 from echo_ws import codes, passwords
 from echo_ws.settings import JwtKey
 from echo_ws_protocol.ids import uuid7
-from tests.support.doors import line, post
+from tests.support.doors import DOORS, Door, line, opened, post
 from tests.support.mailbox import MAILBOX
 from tests.support.other_service import Sql
 from tests.support.waiting import until
@@ -25,31 +24,12 @@ from tests.support.world import KEY, Worker, World
 PASSWORD = "correct horse 🐎"
 KEYS = {"2026-a": JwtKey(alg="HS256", key="a" * 32)}
 
-Door = Callable[..., Awaitable[Any]]
-"""Called with a command's name and fields, returns its reply."""
 
-
-@pytest.fixture(params=["socket", "post"])
+@pytest.fixture(params=DOORS)
 async def ask(request: pytest.FixtureRequest, worker: Worker) -> AsyncIterator[Door]:
     """Yield each of the two doors, for somebody without a session."""
-    async with AsyncExitStack() as stack:
-        if request.param == "post":
-
-            async def by_post(op: str, **fields: Any) -> Any:
-                return (await post(worker, None, op, **fields)).json
-
-            yield by_post
-        else:
-            socket = await stack.enter_async_context(line(worker))
-
-            async def by_socket(op: str, **fields: Any) -> Any:
-                return await socket.ask({"op": op, **{name: plain(value) for name, value in fields.items()}})
-
-            yield by_socket
-
-
-def plain(value: Any) -> Any:
-    return str(value) if isinstance(value, UUID) else value
+    async with opened(worker, request.param) as door:
+        yield door
 
 
 class Person(NamedTuple):

@@ -11,19 +11,12 @@ from echo_ws_protocol.commands import (
     MessageEdit,
     MessageHistory,
     MessageRead,
-    MessageSend,
     SessionResume,
 )
 from echo_ws_protocol.events import Contact, Message, Receipt
-from echo_ws_protocol.ids import uuid7
 from tests.support.other_service import Sql
+from tests.support.talk import say
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str) -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=content))
-    return message
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])

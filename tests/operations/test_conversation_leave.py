@@ -17,7 +17,6 @@ from echo_ws_protocol.commands import (
     ConversationUpdate,
     MessageEdit,
     MessageHistory,
-    MessageSend,
     ParticipantRemove,
     SessionResume,
 )
@@ -26,14 +25,9 @@ from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
 from tests.support.roll import check_list, members
+from tests.support.talk import say
 from tests.support.waiting import heard
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str = "hi") -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=content))
-    return message
 
 
 async def listed(person: Client) -> set[UUID]:

@@ -138,7 +138,7 @@ async def test_a_text_cannot_become_empty(sent: Message, bob: Client) -> None:
 
 async def test_what_has_no_caption_stays_as_it_is(group: UUID, bob: Client) -> None:
     poll = await ask(bob, group)
-    place = await say(bob, group, type="location", metadata={"latitude": 1, "longitude": 1})
+    place = await say(bob, group, "", type="location", metadata={"latitude": 1, "longitude": 1})
     forwarded = uuid7()
     await bob.call(MessageForward(conversation=group, message=forwarded, source=await say(bob, group, "hi")))
 

@@ -6,18 +6,12 @@ from uuid import UUID
 import pytest
 
 from echo_ws.client import Client, CommandFailed
-from echo_ws_protocol.commands import MessageEdit, MessageHide, MessageHistory, MessageSend, SessionResume
+from echo_ws_protocol.commands import MessageEdit, MessageHide, MessageHistory, SessionResume
 from echo_ws_protocol.events import Hidden, Message
-from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.talk import say
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str) -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=content))
-    return message
 
 
 async def read(person: Client, conversation: UUID) -> list[str]:

@@ -10,14 +10,8 @@ from echo_ws_protocol.events import Message
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.talk import say_each
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, *texts: str) -> list[UUID]:
-    ids = [uuid7() for _ in texts]
-    for message, text in zip(ids, texts, strict=True):
-        await person.call(MessageSend(conversation=conversation, message=message, content=text))
-    return ids
 
 
 async def texts(person: Client, command: MessageHistory) -> list[str]:
@@ -25,7 +19,7 @@ async def texts(person: Client, command: MessageHistory) -> list[str]:
 
 
 async def test_the_last_messages_come_by_rising_seq(direct: UUID, alice: Client, bob: Client) -> None:
-    await say(alice, direct, *"abcde")
+    await say_each(alice, direct, *"abcde")
 
     page = await bob.call(MessageHistory(conversation=direct, limit=3))
 
@@ -34,7 +28,7 @@ async def test_the_last_messages_come_by_rising_seq(direct: UUID, alice: Client,
 
 
 async def test_pages_backwards_meet_every_message_once(direct: UUID, alice: Client, bob: Client) -> None:
-    await say(alice, direct, *"abcde")
+    await say_each(alice, direct, *"abcde")
 
     seen: list[str] = []
     before, more = None, True
@@ -47,7 +41,7 @@ async def test_pages_backwards_meet_every_message_once(direct: UUID, alice: Clie
 
 
 async def test_pages_forwards_meet_every_message_once(direct: UUID, alice: Client, bob: Client) -> None:
-    await say(alice, direct, *"abcde")
+    await say_each(alice, direct, *"abcde")
 
     seen: list[str] = []
     after, more = 0, True
@@ -75,7 +69,7 @@ async def test_pages_forwards_meet_every_message_once(direct: UUID, alice: Clien
 async def test_a_page_around_a_place_says_what_is_on_both_sides(
     seq: int, limit: int, seqs: list[int], more: bool, more_after: bool, direct: UUID, alice: Client
 ) -> None:
-    await say(alice, direct, *"abcdefghi")
+    await say_each(alice, direct, *"abcdefghi")
 
     page = await alice.call(MessageHistory(conversation=direct, around=seq, limit=limit))
 
@@ -84,7 +78,7 @@ async def test_a_page_around_a_place_says_what_is_on_both_sides(
 
 
 async def test_a_page_around_a_message_has_it_in_the_middle(direct: UUID, alice: Client, bob: Client) -> None:
-    ids = await say(alice, direct, *"abcde")
+    ids = await say_each(alice, direct, *"abcde")
 
     page = await bob.call(MessageHistory(conversation=direct, around=ids[2], limit=3))
 
@@ -92,7 +86,7 @@ async def test_a_page_around_a_message_has_it_in_the_middle(direct: UUID, alice:
 
 
 async def test_around_what_one_may_not_read_there_is_nothing(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    before, after = await say(alice, group, "before", "after")
+    before, after = await say_each(alice, group, "before", "after")
     await db.execute("UPDATE messages.members SET joined_seq = 1 WHERE user_id = $1", bob.user)
 
     assert ["after"] == await texts(bob, MessageHistory(conversation=group, around=after))
@@ -113,7 +107,7 @@ async def test_around_goes_with_neither_before_nor_after(direct: UUID, alice: Cl
 async def test_beyond_the_ends_there_is_nothing(
     place: dict[str, int], expected: list[str], direct: UUID, alice: Client
 ) -> None:
-    await say(alice, direct, "a", "b")
+    await say_each(alice, direct, "a", "b")
 
     page = await alice.call(MessageHistory(conversation=direct, **place))
 
@@ -136,9 +130,9 @@ async def test_history_shows_what_the_event_showed(direct: UUID, alice: Client, 
 
 async def test_a_newcomer_reads_what_was_before(people: World, alice: Client, bob: Client, db: Sql) -> None:
     group = await people.conversation("group", alice)
-    await say(alice, group, "before")
+    await say_each(alice, group, "before")
     await other_service.add(db, group, bob.user)
-    await say(alice, group, "after")
+    await say_each(alice, group, "after")
 
     assert ["before", "after"] == await texts(bob, MessageHistory(conversation=group))
 
@@ -146,17 +140,17 @@ async def test_a_newcomer_reads_what_was_before(people: World, alice: Client, bo
 async def test_where_the_past_is_closed_a_newcomer_reads_from_joining_on(
     group: UUID, alice: Client, bob: Client, db: Sql
 ) -> None:
-    await say(alice, group, "before", "after")
+    await say_each(alice, group, "before", "after")
     await db.execute("UPDATE messages.members SET joined_seq = 1 WHERE user_id = $1", bob.user)
 
     assert ["after"] == await texts(bob, MessageHistory(conversation=group))
 
 
 async def test_one_who_left_reads_what_was_there_until_then(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    kept, changed = await say(alice, group, "kept", "changed later")
+    kept, changed = await say_each(alice, group, "kept", "changed later")
     await other_service.remove(db, group, bob.user)
     await alice.call(MessageEdit(conversation=group, message=changed, content="not for Bob"))
-    await say(alice, group, "not for Bob")
+    await say_each(alice, group, "not for Bob")
 
     page = await bob.call(MessageHistory(conversation=group))
 
@@ -166,12 +160,12 @@ async def test_one_who_left_reads_what_was_there_until_then(group: UUID, alice: 
 async def test_one_who_came_back_reads_both_times_of_membership(
     group: UUID, alice: Client, bob: Client, db: Sql
 ) -> None:
-    await say(alice, group, "first time")
+    await say_each(alice, group, "first time")
     await other_service.remove(db, group, bob.user)
-    await say(alice, group, "meanwhile")
+    await say_each(alice, group, "meanwhile")
     await other_service.add(db, group, bob.user)
     await db.execute("UPDATE messages.members SET joined_seq = 2 WHERE user_id = $1 AND left_seq IS NULL", bob.user)
-    await say(alice, group, "second time")
+    await say_each(alice, group, "second time")
 
     assert ["first time", "second time"] == await texts(bob, MessageHistory(conversation=group))
 
@@ -187,7 +181,7 @@ async def test_for_a_stranger_there_is_nothing_not_even_emptiness(
 
 
 async def test_a_deleted_conversation_shows_nothing(direct: UUID, alice: Client, db: Sql) -> None:
-    await say(alice, direct, "hi")
+    await say_each(alice, direct, "hi")
     await other_service.close(db, direct)
 
     with pytest.raises(CommandFailed, match="not_found"):
@@ -202,7 +196,7 @@ async def test_both_directions_at_once_are_refused(direct: UUID, alice: Client) 
 
 
 async def test_a_message_that_another_service_erased_keeps_its_place(direct: UUID, alice: Client, db: Sql) -> None:
-    _, erased, _ = await say(alice, direct, *"abc")
+    _, erased, _ = await say_each(alice, direct, *"abc")
 
     await other_service.erase(db, erased)
 

@@ -14,7 +14,6 @@ from echo_ws_protocol.commands import (
     MessageHide,
     MessageRead,
     MessageReceipts,
-    MessageSend,
     SessionResume,
 )
 from echo_ws_protocol.events import Receipt
@@ -22,14 +21,9 @@ from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import Watermarks
 from tests.support import other_service
 from tests.support.other_service import Sql
+from tests.support.talk import say
 from tests.support.waiting import heard
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID) -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content="hi"))
-    return message
 
 
 async def statuses(person: Client, conversation: UUID, message: UUID) -> dict[UUID, str]:

@@ -14,20 +14,13 @@ from echo_ws_protocol.commands import (
     MessageEdit,
     MessageHide,
     MessageSearch,
-    MessageSend,
 )
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.doors import line
 from tests.support.other_service import Sql
+from tests.support.talk import say_each
 from tests.support.world import UNLIMITED, Worker, World
-
-
-async def say(person: Client, conversation: UUID, *texts: str) -> list[UUID]:
-    ids = [uuid7() for _ in texts]
-    for message, text in zip(ids, texts, strict=True):
-        await person.call(MessageSend(conversation=conversation, message=message, content=text))
-    return ids
 
 
 async def found(person: Client, query: str, **where: object) -> list[str]:
@@ -84,7 +77,7 @@ async def refusal(person: Client, query: str) -> str | None:
     ],
 )
 async def test_a_message_is_found_by_what_people_type(text: str, query: str, direct: UUID, alice: Client) -> None:
-    await say(alice, direct, "something else", text)
+    await say_each(alice, direct, "something else", text)
 
     assert [text] == await found(alice, query)
 
@@ -103,7 +96,7 @@ async def test_a_message_is_found_by_what_people_type(text: str, query: str, dir
     ],
 )
 async def test_a_message_is_not_found_by_something_else(text: str, query: str, direct: UUID, alice: Client) -> None:
-    await say(alice, direct, text)
+    await say_each(alice, direct, text)
 
     assert [] == await found(alice, query)
 
@@ -123,13 +116,15 @@ async def test_a_message_is_not_found_by_something_else(text: str, query: str, d
 async def test_what_was_asked_for_is_marked(
     text: str, query: str, marks: list[str], direct: UUID, alice: Client
 ) -> None:
-    await say(alice, direct, text)
+    await say_each(alice, direct, text)
 
     assert marks == [mark for hit in await marked(alice, query) for mark in hit]
 
 
 async def test_the_best_come_first_and_of_equals_the_newest(direct: UUID, alice: Client) -> None:
-    await say(alice, direct, "tea", "a lot of words that have to do with tea and little else", "tea tea tea", "tea")
+    await say_each(
+        alice, direct, "tea", "a lot of words that have to do with tea and little else", "tea tea tea", "tea"
+    )
 
     page = await alice.call(MessageSearch(query="tea"))
 
@@ -140,15 +135,15 @@ async def test_the_best_come_first_and_of_equals_the_newest(direct: UUID, alice:
 async def test_pages_meet_every_message_once_while_others_write(
     order: str, direct: UUID, group: UUID, alice: Client, bob: Client
 ) -> None:
-    await say(alice, direct, *(f"tea {n}" for n in range(5)))
-    await say(alice, group, *(f"tea tea {n}" for n in range(5)))
+    await say_each(alice, direct, *(f"tea {n}" for n in range(5)))
+    await say_each(alice, group, *(f"tea tea {n}" for n in range(5)))
 
     seen: list[str] = []
     cursor = None
     while True:
         page = await bob.call(MessageSearch(query="tea", order=order, limit=3, cursor=cursor))  # type: ignore[arg-type]  # a word of the protocol
         seen += [hit.message.content for hit in page.found]
-        await say(alice, direct, "tea, later")
+        await say_each(alice, direct, "tea, later")
         if not (cursor := page.next):
             break
 
@@ -157,7 +152,7 @@ async def test_pages_meet_every_message_once_while_others_write(
 
 
 async def test_messages_that_were_written_at_once_are_each_met_once(direct: UUID, alice: Client, db: Sql) -> None:
-    await say(alice, direct, *(f"tea {n}" for n in range(30)))
+    await say_each(alice, direct, *(f"tea {n}" for n in range(30)))
     await db.execute("UPDATE messages.messages SET created_at = '2026-01-01' WHERE conversation_id = $1", direct)
 
     seen: list[int] = []
@@ -171,9 +166,9 @@ async def test_messages_that_were_written_at_once_are_each_met_once(direct: UUID
 
 
 async def test_filters_narrow_the_search(direct: UUID, group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    await say(alice, direct, "tea in two")
-    await say(alice, group, "tea in three")
-    (picture,) = await say(bob, group, "tea by Bob")
+    await say_each(alice, direct, "tea in two")
+    await say_each(alice, group, "tea in three")
+    (picture,) = await say_each(bob, group, "tea by Bob")
     await db.execute(
         "UPDATE messages.messages SET type = 'image', created_at = '2020-02-02 12:00' WHERE id = $1", picture
     )
@@ -192,7 +187,7 @@ async def test_filters_narrow_the_search(direct: UUID, group: UUID, alice: Clien
 async def test_a_stranger_finds_nothing_and_is_told_nothing(
     direct: UUID, alice: Client, people: World, worker: Worker
 ) -> None:
-    await say(alice, direct, "xyzzy")
+    await say_each(alice, direct, "xyzzy")
     stranger = await people.person("Stranger", worker)
 
     assert [] == await found(stranger, "xyzzy")
@@ -202,7 +197,7 @@ async def test_a_stranger_finds_nothing_and_is_told_nothing(
 
 
 async def test_an_edit_is_found_by_what_it_says_now(direct: UUID, alice: Client) -> None:
-    (message,) = await say(alice, direct, "tea")
+    (message,) = await say_each(alice, direct, "tea")
 
     await alice.call(MessageEdit(conversation=direct, message=message, content="coffee"))
 
@@ -213,7 +208,7 @@ async def test_an_edit_is_found_by_what_it_says_now(direct: UUID, alice: Client)
 async def test_what_was_deleted_hidden_or_erased_is_not_found(
     direct: UUID, alice: Client, bob: Client, db: Sql
 ) -> None:
-    deleted, hidden, erased, _ = await say(alice, direct, "tea 1", "tea 2", "tea 3", "tea 4")
+    deleted, hidden, erased, _ = await say_each(alice, direct, "tea 1", "tea 2", "tea 3", "tea 4")
 
     await alice.call(MessageDelete(conversation=direct, message=deleted))
     await bob.call(MessageHide(conversation=direct, message=hidden))
@@ -224,9 +219,9 @@ async def test_what_was_deleted_hidden_or_erased_is_not_found(
 
 
 async def test_what_was_withheld_is_not_even_counted(direct: UUID, alice: Client, bob: Client) -> None:
-    await say(alice, direct, "tea before")
+    await say_each(alice, direct, "tea before")
     await bob.call(ContactBlock(user=alice.user))
-    await say(alice, direct, "tea meanwhile")
+    await say_each(alice, direct, "tea meanwhile")
     await bob.call(ContactBlock(user=alice.user, on=False))
 
     page = await bob.call(MessageSearch(query="tea", limit=1))
@@ -236,9 +231,9 @@ async def test_what_was_withheld_is_not_even_counted(direct: UUID, alice: Client
 
 
 async def test_one_who_left_finds_what_was_there_until_then(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    _, changed = await say(alice, group, "tea early", "tea changed later")
+    _, changed = await say_each(alice, group, "tea early", "tea changed later")
     await other_service.remove(db, group, bob.user)
-    await say(alice, group, "tea late")
+    await say_each(alice, group, "tea late")
     await alice.call(MessageEdit(conversation=group, message=changed, content="tea changed"))
 
     assert ["tea early"] == await found(bob, "tea")
@@ -246,23 +241,23 @@ async def test_one_who_left_finds_what_was_there_until_then(group: UUID, alice: 
 
 
 async def test_where_the_past_is_closed_it_is_not_found(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    await say(alice, group, "tea before", "tea after")
+    await say_each(alice, group, "tea before", "tea after")
     await db.execute("UPDATE messages.members SET joined_seq = 1 WHERE user_id = $1", bob.user)
 
     assert ["tea after"] == await found(bob, "tea")
 
 
 async def test_one_who_came_back_finds_each_message_once(group: UUID, alice: Client, bob: Client, db: Sql) -> None:
-    await say(alice, group, "tea 1")
+    await say_each(alice, group, "tea 1")
     await other_service.remove(db, group, bob.user)
-    await say(alice, group, "tea 2")
+    await say_each(alice, group, "tea 2")
     await other_service.add(db, group, bob.user)
 
     assert ["tea 2", "tea 1"] == await found(bob, "tea")
 
 
 async def test_a_deleted_conversation_is_not_searched(direct: UUID, alice: Client, db: Sql) -> None:
-    await say(alice, direct, "tea")
+    await say_each(alice, direct, "tea")
     await other_service.close(db, direct)
 
     assert [] == await found(alice, "tea")
@@ -320,7 +315,7 @@ async def test_a_search_that_takes_too_long_says_what_to_do(
 ) -> None:
     worker = await people.worker(statement_timeout_ms=50)
     searching = await people.device(alice.user, worker)
-    await say(alice, direct, "tea")
+    await say_each(alice, direct, "tea")
     async with db.transaction():
         await db.execute("LOCK TABLE messages.hidden IN ACCESS EXCLUSIVE MODE")
 
@@ -364,6 +359,6 @@ async def test_no_query_is_an_error_of_the_server(query: str, direct: UUID, alic
     ],
 )
 async def test_operators_of_postgresql_mean_nothing(query: str, direct: UUID, alice: Client) -> None:
-    await say(alice, direct, "something")
+    await say_each(alice, direct, "something")
 
     assert await refusal(alice, query) in {None, "bad_field"}

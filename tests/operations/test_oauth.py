@@ -8,8 +8,7 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from echo_ws import passwords
 from echo_ws_protocol.ids import uuid7
-from tests.support.doors import Answer, line, post
+from tests.support.doors import DOORS, Answer, Door, line, opened, post
 from tests.support.issuer import (
     CLIENT,
     OTHER_CLIENT,
@@ -42,26 +41,13 @@ PROVIDERS = ("google", "apple", "facebook", "github")
 PHONE = {"device": "alices-phone", "platform": "ios"}
 
 every_provider = pytest.mark.parametrize("provider", PROVIDERS)
-Door = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(params=["socket", "post"])
+@pytest.fixture(params=DOORS)
 async def ask(request: pytest.FixtureRequest, worker: Worker) -> AsyncIterator[Door]:
     """Yield each of the two doors, for somebody without a session."""
-    async with AsyncExitStack() as stack:
-        if request.param == "post":
-
-            async def by_post(op: str, **fields: Any) -> Any:
-                return (await post(worker, None, op, **fields)).json
-
-            yield by_post
-        else:
-            socket = await stack.enter_async_context(line(worker))
-
-            async def by_socket(op: str, **fields: Any) -> Any:
-                return await socket.ask(json.loads(json.dumps({"op": op, **fields}, default=str)))
-
-            yield by_socket
+    async with opened(worker, request.param) as door:
+        yield door
 
 
 class Member(NamedTuple):

@@ -9,7 +9,6 @@ from echo_ws.client import Client, CommandFailed
 from echo_ws_protocol.commands import (
     ConversationUpdate,
     MessageHistory,
-    MessageSend,
     ParticipantAdd,
     ParticipantRemove,
     ReactionSet,
@@ -20,14 +19,9 @@ from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
 from tests.support.other_service import Sql
 from tests.support.roll import add_contact, allow_invites, check_list, members, reluctant
+from tests.support.talk import say
 from tests.support.waiting import heard, until
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str = "hi") -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=content))
-    return message
 
 
 async def test_who_is_added_is_told_hears_and_speaks(

@@ -8,7 +8,6 @@ import pytest
 from echo_ws.client import Client, CommandFailed
 from echo_ws_protocol.commands import (
     MessageHistory,
-    MessageSend,
     ParticipantAdd,
     ParticipantPromote,
     ParticipantRemove,
@@ -18,12 +17,9 @@ from echo_ws_protocol.events import Member, Membership, Message
 from echo_ws_protocol.ids import uuid7
 from tests.support.other_service import Sql
 from tests.support.roll import check_list, members
+from tests.support.talk import say
 from tests.support.waiting import heard
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str) -> None:
-    await person.call(MessageSend(conversation=conversation, message=uuid7(), content=content))
 
 
 async def test_the_one_removed_learns_of_it_and_of_nothing_after_it(

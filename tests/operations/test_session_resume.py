@@ -15,7 +15,6 @@ from echo_ws_protocol.commands import (
     DeliveryAck,
     MessageDelete,
     MessageEdit,
-    MessageSend,
     ReactionSet,
     SessionResume,
 )
@@ -25,14 +24,9 @@ from echo_ws_protocol.replies import ConversationChanges, Resumed
 from tests.support import other_service
 from tests.support.doors import post
 from tests.support.other_service import Sql
+from tests.support.talk import say
 from tests.support.waiting import until
 from tests.support.world import Worker, World
-
-
-async def say(person: Client, conversation: UUID, content: str = "hi") -> UUID:
-    message = uuid7()
-    await person.call(MessageSend(conversation=conversation, message=message, content=content))
-    return message
 
 
 def memberships(resumed: Resumed) -> list[Membership]:

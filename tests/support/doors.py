@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -13,6 +13,10 @@ from websockets.typing import Subprotocol
 from .world import Worker
 
 PATIENCE_S = 5.0
+DOORS = ("socket", "post")
+
+Door = Callable[..., Awaitable[Any]]
+"""Called with a command's name and fields, returns its reply."""
 
 
 class Line:
@@ -85,3 +89,21 @@ async def post(worker: Worker, token: str | None, op: str, /, **fields: Any) -> 
     return Answer(
         int(status.split()[1]), dict(field.lower().split(": ", 1) for field in lines), json.loads(content or "null")
     )
+
+
+@asynccontextmanager
+async def opened(worker: Worker, door: str) -> AsyncIterator[Door]:
+    """Open one of the two doors to somebody without a session."""
+    if door == "post":
+
+        async def by_post(op: str, **fields: Any) -> Any:
+            return (await post(worker, None, op, **fields)).json
+
+        yield by_post
+        return
+    async with line(worker) as socket:
+
+        async def by_socket(op: str, **fields: Any) -> Any:
+            return await socket.ask(json.dumps({"op": op, **fields}, default=str))
+
+        yield by_socket

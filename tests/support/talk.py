@@ -12,16 +12,21 @@ POLL = {"question": "When?", "options": ["at five", "at six", "never"]}
 IMAGE = {"file_url": "https://cdn.example.org/cake.jpg", "width": 1920, "height": 1080}
 
 
-async def say(person: Client, conversation: UUID, content: str = "", **fields: Any) -> UUID:
+async def say(person: Client, conversation: UUID, content: str = "hi", **fields: Any) -> UUID:
     """Send a message and return its id."""
     message = uuid7()
     await person.call(MessageSend(conversation=conversation, message=message, content=content, **fields))
     return message
 
 
+async def say_each(person: Client, conversation: UUID, *texts: str) -> list[UUID]:
+    """Send messages, one after the other, and return their ids."""
+    return [await say(person, conversation, text) for text in texts]
+
+
 async def ask(person: Client, conversation: UUID, **metadata: Any) -> UUID:
     """Send a poll and return its id."""
-    return await say(person, conversation, type="poll", metadata={**POLL, **metadata})
+    return await say(person, conversation, "", type="poll", metadata={**POLL, **metadata})
 
 
 async def kept_back(sender: Client, other: Client, direct: UUID, content: str = "let me in", **fields: Any) -> UUID:
