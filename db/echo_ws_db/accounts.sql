@@ -1,20 +1,26 @@
 -- Accounts: registration, passwords, and who may log in.
 
+-- function: auth.add_user
+-- Add a verified user with profile and privacy settings, and return the id; NULL when the phone number is taken.
+CREATE OR REPLACE FUNCTION auth.add_user(new_phone TEXT, new_hash TEXT, new_name TEXT) RETURNS UUID LANGUAGE sql AS $$
+    WITH added AS (
+        INSERT INTO auth.users (phone, password_hash, verified) VALUES (new_phone, new_hash, TRUE)
+        ON CONFLICT (phone) DO NOTHING
+        RETURNING id
+    ), profiled AS (
+        INSERT INTO users.profiles (user_id, display_name) SELECT id, new_name FROM added
+    ), private AS (
+        INSERT INTO users.privacy_settings (user_id) SELECT id FROM added
+    )
+    SELECT id FROM added
+$$;
+
 -- name: register(verification, digest, password_hash, display_name) -> UUID
--- Try a code. If it is right the user is made, with profile and privacy settings. No row: wrong, spent, too old, or the
--- number was taken meanwhile.
+-- Try a code. If it is right the user is made. No row: wrong, spent or too old; NULL: the number was taken meanwhile.
 WITH tried AS MATERIALIZED (
     SELECT verified, phone FROM auth.try_code($1, 'registration', NULL, $2)
-), added AS (
-    INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, $3, TRUE FROM tried WHERE verified
-    ON CONFLICT (phone) DO NOTHING
-    RETURNING id
-), profiled AS (
-    INSERT INTO users.profiles (user_id, display_name) SELECT id, $4 FROM added
-), private AS (
-    INSERT INTO users.privacy_settings (user_id) SELECT id FROM added
 )
-SELECT id FROM added
+SELECT auth.add_user(phone, $3, $4) AS id FROM tried WHERE verified
 
 -- name: reset_password(verification, digest, password_hash) -> EndedRow
 -- Try a code. If it is right the password is set, and all sessions and refresh tokens end: a row for each session, or

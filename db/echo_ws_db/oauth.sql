@@ -67,17 +67,12 @@ WITH flow AS (
     SELECT t.verified, t.phone
     FROM flow f
     CROSS JOIN LATERAL auth.try_code(CASE WHEN f.provider IS NOT NULL THEN $2::uuid END, 'registration', NULL, $3) t
-), added AS (
-    INSERT INTO auth.users (phone, password_hash, verified) SELECT phone, '!', TRUE FROM tried WHERE verified
-    ON CONFLICT (phone) DO NOTHING
-    RETURNING id
-), profiled AS (
-    INSERT INTO users.profiles (user_id, display_name) SELECT id, $4 FROM added
-), private AS (
-    INSERT INTO users.privacy_settings (user_id) SELECT id FROM added
+), added AS MATERIALIZED (
+    SELECT auth.add_user(phone, '!', $4) AS id FROM tried WHERE verified
 ), linked AS (
     INSERT INTO auth.oauth_providers (user_id, provider, provider_user_id, provider_email, profile_data)
     SELECT a.id, f.provider, f.provider_user_id, f.provider_email, f.profile_data FROM added a, flow f
+    WHERE a.id IS NOT NULL
 )
 SELECT a.id FROM flow f LEFT JOIN added a ON TRUE
 

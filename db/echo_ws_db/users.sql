@@ -1,17 +1,8 @@
 -- Users.
 
 -- name: add(phone, display_name, password_hash) -> UUID
--- Add a verified user with profile and privacy settings; no row when the phone number is taken.
-WITH added AS (
-    INSERT INTO auth.users (phone, password_hash, verified) VALUES ($1, $3, TRUE)
-    ON CONFLICT (phone) DO NOTHING
-    RETURNING id
-), profiled AS (
-    INSERT INTO users.profiles (user_id, display_name) SELECT id, $2 FROM added
-), private AS (
-    INSERT INTO users.privacy_settings (user_id) SELECT id FROM added
-)
-SELECT id FROM added
+-- Add a verified user; NULL when the phone number is taken.
+SELECT auth.add_user($1, $3, $2) AS id
 
 -- name: add_many(phones, display_names, digests, device_id, platform, days) -> AddedRow
 -- Add testers in bulk, each with a session; a phone number that is taken is left out.
