@@ -8,14 +8,12 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from .senders import Notice
+from echo_ws_db.verifications import Purpose
 
-Purpose: TypeAlias = Literal[
-    "registration", "login", "password_reset", "phone_change", "email_verification", "account_deletion"
-]
+from .senders import Notice
 
 LASTS_S: Final = 300
 """Seconds that a code is good for."""
