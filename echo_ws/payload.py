@@ -6,23 +6,18 @@ client as something else than its head says.
 
 import struct
 from collections.abc import Collection
-from typing import TypeVar
+from typing import TypeVar, get_args
 from uuid import UUID
 
 from echo_ws_protocol.codec import BROKEN, JSON
 from echo_ws_protocol.events import (
-    Contact,
     Conversation,
     Event,
-    Hidden,
     Member,
-    Membership,
     Message,
     OwnChange,
     Receipt,
     Session,
-    Settings,
-    Thread,
     Typing,
 )
 from echo_ws_protocol.replies import Reply
@@ -51,11 +46,7 @@ _KINDS: dict[type, Kind] = {
     Message: Kind.MESSAGE,
     Conversation: Kind.CONVERSATION,
     Member: Kind.MEMBER,
-    Membership: Kind.OWN,
-    Contact: Kind.OWN,
-    Hidden: Kind.OWN,
-    Thread: Kind.OWN,
-    Settings: Kind.OWN,
+    **dict.fromkeys(get_args(OwnChange), Kind.OWN),
     Typing: Kind.MOMENTARY,
     Session: Kind.MOMENTARY,
     Receipt: Kind.STATE,

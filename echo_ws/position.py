@@ -18,18 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from echo_ws_protocol.commands import SessionResume
-from echo_ws_protocol.events import (
-    Contact,
-    Conversation,
-    Event,
-    Hidden,
-    Member,
-    Membership,
-    Message,
-    OwnChange,
-    Settings,
-    Thread,
-)
+from echo_ws_protocol.events import Conversation, Event, Member, Membership, Message, OwnChange
 from echo_ws_protocol.replies import ConversationChanges, Resumed
 from echo_ws_protocol.types import MAX_SAFE_INTEGER
 
@@ -63,7 +52,7 @@ class Position(Struct):
         rev, conversations = self.rev, dict(self.conversations)
         for event in unread:
             match event:
-                case Membership() | Contact() | Hidden() | Settings() | Thread():
+                case _ if isinstance(event, OwnChange):
                     rev = min(rev, event.rev - 1)
                 case Message() | Conversation() | Member():
                     place = conversations.get(event.conversation, MAX_SAFE_INTEGER)
@@ -132,7 +121,7 @@ class Follower:
     def hear(self, event: Event) -> list[Event]:
         """Return what an event brings: itself if it is news, and a ``Reset`` where a conversation begins or ends."""
         match event:
-            case Membership() | Contact() | Hidden() | Settings() | Thread():
+            case _ if isinstance(event, OwnChange):
                 return self._hear_own(event) if self._knows_itself else []
             case Message() | Conversation() | Member():
                 return self._move(event) if self._is_followed(event.conversation) else []
