@@ -5,7 +5,7 @@ from echo_ws_protocol.replies import Done, Presences
 
 
 @handles(PresenceSet)
-async def set_presence(ctx: Context, command: PresenceSet) -> Done:
+async def set_(ctx: Context, command: PresenceSet) -> Done:
     if ctx.listener is None:
         raise BadField("presence belongs to a connection: say so on a WebSocket", field="$.op")
     ctx.session.status = command.status

@@ -8,7 +8,7 @@ from echo_ws_protocol.replies import Done, Reaction, ReactionPage
 
 
 @handles(ReactionSet)
-async def set_reaction(ctx: Context, command: ReactionSet) -> Done:
+async def set_(ctx: Context, command: ReactionSet) -> Done:
     changed = await messages.react(
         ctx.db, command.conversation, command.message, ctx.user, command.emoji, is_on=command.on
     )

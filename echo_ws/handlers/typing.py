@@ -14,7 +14,7 @@ MOST = 200
 
 
 @handles(TypingSet)
-async def set_typing(ctx: Context, command: TypingSet) -> Done:
+async def set_(ctx: Context, command: TypingSet) -> Done:
     row = await conversations.may_type(ctx.db, command.conversation, ctx.user, MOST)
     if row is None:
         raise NotFound
