@@ -1,7 +1,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import get_args
 
 import click
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from echo_ws import passwords
 from echo_ws.config import Settings
 from echo_ws_db import accounts, users
+from echo_ws_db.accounts import Fate
 from echo_ws_db.pool import Store
 
 from .accounts import announce, find, number_of
@@ -127,11 +128,11 @@ def unlock(settings: Settings, audit: Audit, who: str) -> None:
 
 @user.command()
 @click.argument("who", metavar="USER")
-@click.option("--content", required=True, type=click.Choice(["keep", "erase"]), help="What becomes of their messages.")
+@click.option("--content", required=True, type=click.Choice(get_args(Fate)), help="What becomes of their messages.")
 @click.confirmation_option(prompt="This cannot be undone. Delete the account?")
 @configured()
 @audited
-def delete(settings: Settings, audit: Audit, who: str, content: Literal["keep", "erase"]) -> None:
+def delete(settings: Settings, audit: Audit, who: str, content: Fate) -> None:
     """Delete the account of USER, as they would themselves."""
 
     async def work(store: Store) -> None:

@@ -91,7 +91,9 @@ from .types import (
     VerificationId,
 )
 
-Who: TypeAlias = Literal["anybody", "newcomer", "user", "participant", "poster", "author", "author or admin", "admin"]
+Who: TypeAlias = Literal[
+    "anybody", "newcomer", "user", "guest", "participant", "poster", "author", "author or admin", "admin"
+]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -561,7 +563,7 @@ class ConversationJoin(Command[Done], frozen=True, tag="conversation.join"):
     Repeating it changes nothing. Whom an admin removed cannot join.
     """
 
-    who = "participant"
+    who = "guest"
 
     conversation: ConversationId
 

@@ -110,6 +110,7 @@ FOR: dict[Who, str] = {
     "anybody": "anybody, with or without a session",
     "newcomer": "who has no session on this connection",
     "user": "every user, about what is theirs",
+    "guest": "every user where the channel is public, else who takes part in the conversation",
     "participant": "who takes part in the conversation",
     "poster": "who takes part in the conversation, in a channel its admins and posters",
     "author": "who wrote the message",

@@ -44,6 +44,7 @@ OUTCOMES: dict[Who, dict[Role, Outcome]] = {
     "anybody": dict.fromkeys(get_args(Role), "heard"),
     "newcomer": SIGNED_OUT | dict.fromkeys(USERS, "already_authenticated"),
     "user": SIGNED_OUT | dict.fromkeys(USERS, "heard"),
+    "guest": FORBIDDEN | dict.fromkeys(INSIDE, "heard"),  # nothing here is public
     "participant": FORBIDDEN | dict.fromkeys(INSIDE, "heard"),
     "poster": FORBIDDEN | dict.fromkeys(("participant", "author", "admin"), "heard"),
     "author": FORBIDDEN | {"author": "heard"},
