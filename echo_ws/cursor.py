@@ -1,7 +1,7 @@
 """Places in lists, as text: clients pass back `next` of the page before."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar, get_args
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from echo_ws_db.messages import Place
 from echo_ws_protocol.types import MAX_SAFE_INTEGER, Role
 
 from .errors import BadField
-from .events import utc
+from .events import as_stored, utc
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ def as_place(cursor: str) -> tuple[datetime, UUID]:
     """Return the place of a cursor; its time has no zone."""
     time, _, id_ = cursor.partition("|")
     try:
-        return datetime.fromisoformat(time).astimezone(UTC).replace(tzinfo=None), UUID(id_)
-    except (ValueError, OverflowError):
+        return as_stored(datetime.fromisoformat(time), "$.after"), UUID(id_)
+    except ValueError:
         raise _broken() from None
 
 
