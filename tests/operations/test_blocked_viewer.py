@@ -37,7 +37,8 @@ from echo_ws_protocol.events import Membership
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import Line, line
 from tests.support.other_service import Sql
-from tests.support.world import Worker, World
+from tests.support.waiting import until
+from tests.support.world import Worker, World, is_let_in
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 LEVELS = "everyone", "contacts", "nobody"
@@ -46,7 +47,10 @@ LEVELS = "everyone", "contacts", "nobody"
 class Tale:
     """One world: Anna, Ben and Cleo, and everything that Ben saw."""
 
-    def __init__(self, db: Sql, anna: Client, cleo: Client, ben: Line, ben_id: UUID, *, is_blocked: bool) -> None:
+    def __init__(
+        self, worker: Worker, db: Sql, anna: Client, cleo: Client, ben: Line, ben_id: UUID, *, is_blocked: bool
+    ) -> None:
+        self.worker = worker
         self.db, self.anna, self.cleo, self.ben, self.ben_id = db, anna, cleo, ben, ben_id
         self.is_blocked = is_blocked
         """Whether this is the world in which Anna blocks Ben; of interest from the block on."""
@@ -75,9 +79,14 @@ class Tale:
         await self.ask(
             "conversation.create", conversation=self.group, type="group", participants=[self.anna.user, self.cleo.user]
         )
-        await self.hear("membership")
+        await self.arrive(self.group)
         for person in (self.anna, self.cleo):
             await person.next(Membership)
+
+    async def arrive(self, conversation: UUID) -> None:
+        """Wait until Ben hears what is only of the moment, too."""
+        await self.hear("membership")
+        await until(lambda: is_let_in(self.worker, self.ben_id, conversation))
 
     def name(self, what: str) -> UUID:
         """Return a new id that goes by this name."""
@@ -198,7 +207,7 @@ async def meet(tale: Tale) -> None:
     if tale.direct is None:
         tale.direct = tale.name("direct")
         await tale.ask("conversation.create", conversation=tale.direct, type="direct", participants=[tale.anna.user])
-        await tale.hear("membership")
+        await tale.arrive(tale.direct)
         await tale.anna.next(Membership, where=lambda membership: membership.conversation == tale.direct)
 
 
@@ -298,7 +307,7 @@ async def told(people: World, worker: Worker, db: Sql, steps: list[Step], *, is_
     anna, cleo = await people.person("Anna", worker), await people.person("Cleo", worker)
     ben = await people.user("Ben")
     async with line(worker, await people.token(ben)) as socket:
-        tale = Tale(db, anna, cleo, socket, ben, is_blocked=is_blocked)
+        tale = Tale(worker, db, anna, cleo, socket, ben, is_blocked=is_blocked)
         await tale.begin()
         for step in steps:
             tale.began.append(datetime.now(UTC))
