@@ -5,7 +5,7 @@ what a device shows that reads everything afresh, and what the tables say.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
@@ -153,11 +153,10 @@ class Day:
         async def look() -> bool:
             return device.shown == await truth(self.db, person.user)
 
-        try:
+        with suppress(TimeoutError):
             await until(look)
-        except TimeoutError:
-            device.check()
-            assert_alike(await truth(self.db, person.user), device.shown)
+        device.check()
+        assert_alike(await truth(self.db, person.user), device.shown)
 
     async def is_heard(self, person: Person, place: UUID) -> None:
         """Wait until all devices of a person would hear what is momentary there."""
@@ -298,6 +297,7 @@ async def noon(day: Day) -> None:
     await eve.says(lake, "Ben, you promised!", mentions=[ben.user], reply_to=day.cake)
     await ann.does(ConversationUpdate(conversation=lake, name="The lake", description="All who swim", history="joined"))
     await ann.other.client.call(ConversationMute(conversation=day.board))
+    await ann.reads(lake)
     await told_too_much(day)
 
     assert ["Who brings a cake?"] == [
@@ -329,9 +329,12 @@ async def somebody_goes(day: Day) -> None:
     lake = day.lake
     await day.cleos.mend(day.far.url)
     await cleo.does(ConversationLeave(conversation=lake))
-    await ann.says(lake, "Where is Cleo?")
+    await until(lambda: is_out(cleo.phone, lake))
+    unheard = await ann.says(lake, "Where is Cleo?")
     await ann.does(ParticipantPromote(conversation=lake, user=ben.user))
     await ben.does(ParticipantAdd(conversation=lake, users=[cleo.user]))
+    await until(lambda: is_in(cleo.phone, lake))
+    await ann.does(MessageEdit(conversation=lake, message=unheard, content="Where is Cleo?!"))
     await ben.does(ParticipantSilence(conversation=lake, user=eve.user))
     await refused("forbidden", eve.says(lake, "But why?"))
     await ben.does(ParticipantSilence(conversation=lake, user=eve.user, on=False))
@@ -343,6 +346,14 @@ async def somebody_goes(day: Day) -> None:
     await ann.does(ParticipantPromote(conversation=lake, user=cleo.user))
     await ann.does(ParticipantDemote(conversation=lake, user=cleo.user))
     await refused("forbidden", cleo.does(ConversationUpdate(conversation=lake, name="Mine")))
+
+
+async def is_in(device: Device, place: UUID) -> bool:
+    return place in device.shown.conversations
+
+
+async def is_out(device: Device, place: UUID) -> bool:
+    return place not in device.shown.conversations
 
 
 async def refused(code: str, doing: Any) -> None:
@@ -421,7 +432,7 @@ async def night(day: Day) -> None:
         fresh = await day.device(person.user, day.near.url)
         for device in (fresh, *person.devices):
             await day.is_up_to_date(person, device)
-            assert told_of(fresh.marks, device.marks) == device.marks, f"watermarks of {person.name}"
+            await has_watermarks(device, fresh)
         assert fresh.counted == fresh.shown.unread
         assert sum(fresh.counted.values()) == (await person.does(ConversationUnread())).unread
         assert await own_marks(day.db, person.user, fresh.shown) == fresh.mine
@@ -432,8 +443,15 @@ async def night(day: Day) -> None:
         assert not any(secret in text for device in person.devices for text in device.told), person.name
 
 
-def told_of(
-    marks: dict[UUID, dict[UUID, tuple[int, int]]], told: dict[UUID, dict[UUID, tuple[int, int]]]
-) -> dict[UUID, dict[UUID, tuple[int, int]]]:
-    """Return the watermarks of those of whom something was told: of newcomers nothing is until they receive."""
-    return {place: {user: marks[place][user] for user in those} for place, those in told.items()}
+async def has_watermarks(device: Device, fresh: Device) -> None:
+    """Wait until a device has the watermarks of those of whom it was told: not of newcomers until they receive."""
+
+    def there() -> dict[UUID, dict[UUID, tuple[int, int]]]:
+        return {place: {user: fresh.marks[place][user] for user in told} for place, told in device.marks.items()}
+
+    async def look() -> bool:
+        return there() == device.marks
+
+    with suppress(TimeoutError):
+        await until(look)
+    assert there() == device.marks
