@@ -85,3 +85,10 @@ async def post(worker: Worker, token: str | None, op: str, /, **fields: Any) -> 
     return Answer(
         int(status.split()[1]), dict(field.lower().split(": ", 1) for field in lines), json.loads(content or "null")
     )
+
+
+def in_order(value: Any) -> Any:
+    """Put lists into one order: some come by ids, which are random, and of one rev in any."""
+    if isinstance(value, dict):
+        return {key: in_order(part) for key, part in value.items()}
+    return sorted(map(in_order, value), key=str) if isinstance(value, list) else value
