@@ -6,6 +6,7 @@ what a device shows that reads everything afresh, and what the tables say.
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
@@ -161,7 +162,7 @@ class Day:
     async def is_heard(self, person: Person, place: UUID) -> None:
         """Wait until all devices of a person would hear what is momentary there."""
         for worker in (self.near, self.far):
-            await until(lambda worker=worker: is_let_in(worker, person.user, place))  # type: ignore[misc]  # mypy knows no default of a lambda
+            await until(partial(is_let_in, worker, person.user, place))
 
     async def _arrives(self, name: str, *where: tuple[str, str]) -> Person:
         user = await self._world.user(name)
@@ -263,7 +264,7 @@ async def they_talk(day: Day) -> None:
     await ben.other.client.call(ThreadFollow(conversation=lake, message=cake))
 
     for device in (*ann.devices, *ben.devices, cleo.phone):
-        await until(lambda device=device: typed(device, eve.user))  # type: ignore[misc]  # mypy knows no default of a lambda
+        await until(partial(typed, device, eve.user))
     assert not eve.phone.typing
     await cleo.reads(lake)
     await dan.reads(lake)
@@ -271,12 +272,18 @@ async def they_talk(day: Day) -> None:
     assert (4, 2, 1) == (receipts.recipients, receipts.delivered, receipts.read)
     assert 1 == (await ann.does(ThreadGet(conversation=lake, message=cake))).replies
     assert [cake] == [message.message for message in (await cleo.does(MessageMentions())).messages]
-    await ann.does(PresenceWatch(users=[person.user for person in (ben, cleo, dan, eve)]))
+    await until(lambda: watches(ann, [ben, cleo, dan, eve]))
     assert None is (await eve.does(PresenceWatch(users=[cleo.user]))).presences[0].status
 
 
 async def typed(device: Device, user: UUID) -> bool:
     return [user] == [typing.user for typing in device.typing]
+
+
+async def watches(viewer: Person, others: list[Person]) -> bool:
+    """Watch these people anew, and tell whether all are shown as online."""
+    shown = await viewer.does(PresenceWatch(users=[other.user for other in others]))
+    return {"online"} == {presence.status for presence in shown.presences}
 
 
 # -- noon: one is away, one has no network, one reads nothing
