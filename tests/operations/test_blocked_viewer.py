@@ -12,6 +12,7 @@ from bisect import bisect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -37,7 +38,8 @@ from echo_ws_protocol.events import Membership
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import Line, in_order, line
 from tests.support.other_service import Sql
-from tests.support.world import Worker, World
+from tests.support.waiting import until
+from tests.support.world import Worker, World, is_let_in
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 LEVELS = "everyone", "contacts", "nobody"
@@ -46,7 +48,10 @@ LEVELS = "everyone", "contacts", "nobody"
 class Tale:
     """One world: Anna, Ben and Cleo, and everything that Ben saw."""
 
-    def __init__(self, db: Sql, anna: Client, cleo: Client, ben: Line, ben_id: UUID, *, is_blocked: bool) -> None:
+    def __init__(
+        self, db: Sql, worker: Worker, anna: Client, cleo: Client, ben: Line, ben_id: UUID, *, is_blocked: bool
+    ) -> None:
+        self.worker = worker
         self.db, self.anna, self.cleo, self.ben, self.ben_id = db, anna, cleo, ben, ben_id
         self.is_blocked = is_blocked
         """Whether this is the world in which Anna blocks Ben; of interest from the block on."""
@@ -78,6 +83,11 @@ class Tale:
         await self.hear("membership")
         for person in (self.anna, self.cleo):
             await person.next(Membership)
+        await self.is_heard(self.group)
+
+    async def is_heard(self, place: UUID) -> None:
+        """Wait until Ben hears what is momentary there."""
+        await until(partial(is_let_in, self.worker, self.ben_id, place))
 
     def name(self, what: str) -> UUID:
         """Return a new id that goes by this name."""
@@ -193,6 +203,7 @@ async def meet(tale: Tale) -> None:
         await tale.ask("conversation.create", conversation=tale.direct, type="direct", participants=[tale.anna.user])
         await tale.hear("membership")
         await tale.anna.next(Membership, where=lambda membership: membership.conversation == tale.direct)
+        await tale.is_heard(tale.direct)
 
 
 def of_ben(op: str, **fields: Any) -> Step:
@@ -291,7 +302,7 @@ async def told(people: World, worker: Worker, db: Sql, steps: list[Step], *, is_
     anna, cleo = await people.person("Anna", worker), await people.person("Cleo", worker)
     ben = await people.user("Ben")
     async with line(worker, await people.token(ben)) as socket:
-        tale = Tale(db, anna, cleo, socket, ben, is_blocked=is_blocked)
+        tale = Tale(db, worker, anna, cleo, socket, ben, is_blocked=is_blocked)
         await tale.begin()
         for step in steps:
             tale.began.append(datetime.now(UTC))
