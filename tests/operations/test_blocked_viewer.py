@@ -35,7 +35,7 @@ from echo_ws_protocol.commands import (
 )
 from echo_ws_protocol.events import Membership
 from echo_ws_protocol.ids import uuid7
-from tests.support.doors import Line, line
+from tests.support.doors import Line, in_order, line
 from tests.support.other_service import Sql
 from tests.support.waiting import until
 from tests.support.world import Worker, World, is_let_in
@@ -140,13 +140,6 @@ class Tale:
             frame = frame.replace(str(id_), name)
         plain = TIME.sub(lambda time: f"step {bisect(self.began, datetime.fromisoformat(time[0]))}", frame)
         return json.dumps(in_order(json.loads(plain)))
-
-
-def in_order(value: Any) -> Any:
-    """Put lists into one order: some come by ids, which are random, and of one rev in any."""
-    if isinstance(value, dict):
-        return {key: in_order(part) for key, part in value.items()}
-    return sorted(map(in_order, value), key=str) if isinstance(value, list) else value
 
 
 Step = Callable[[Tale], Awaitable[object]]

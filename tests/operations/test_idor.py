@@ -4,6 +4,7 @@ The matrix is made of the commands themselves: a new command is in it, and a new
 here until somebody has said what it stands for.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -17,7 +18,7 @@ from echo_ws_db import conversations, sessions
 from echo_ws_protocol.codec import COMMANDS
 from echo_ws_protocol.ids import uuid7
 from tests.support import other_service
-from tests.support.doors import Line, line
+from tests.support.doors import Line, in_order, line
 from tests.support.other_service import Sql
 from tests.support.world import Worker, World
 
@@ -99,6 +100,13 @@ OWN_IDS = {
 """Their ids are chosen by the client and worth nothing without a code or a proof: test_accounts.py, test_oauth.py."""
 
 
+TOGETHER = "what the other one wrote", "what she wrote after the block", "a group"
+"""Where Mallory takes part together with somebody who blocks her."""
+
+DIFFERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|\+\d{10,}")
+"""What is never the same of two people: ids, times, phone numbers."""
+
+
 class Place(NamedTuple):
     """A conversation, a message in it, somebody who takes part, and a session of hers."""
 
@@ -176,12 +184,26 @@ async def somewhere(people: World, worker: Worker, db: Sql) -> Town:
         await db.execute("UPDATE messages.messages SET type = 'poll' WHERE id = $1", message)
         return Place(conversation, message, alice, of_alice)
 
+    async def apart(name: str) -> tuple[UUID, Place]:
+        user = await people.user(name)
+        session = await session_of(people, await people.token(user))
+        return user, (await place(user, creator=user))._replace(user=user, session=session)
+
+    (blocker, of_blocker), (blocked, of_blocked) = await apart("Blocker"), await apart("Blocked")
+    await other_service.block(db, blocker, mallory)
+    await other_service.block(db, mallory, blocked)
     gone = await people.user("Gone")
     await db.execute("UPDATE auth.users SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", gone)
     left, deleted = await place(mallory), await place(mallory)
     await other_service.remove(db, left.conversation, mallory)
     await other_service.close(db, deleted.conversation)
-    places = {"not a member": await place(), "left": left, "deleted": deleted._replace(user=gone)}
+    places = {
+        "not a member": await place(),
+        "left": left,
+        "deleted": deleted._replace(user=gone),
+        "of one who blocks": of_blocker,
+        "of one who is blocked": of_blocked,
+    }
     deputy = await people.user("Deputy")
     own = (await place(alice, deputy, creator=mallory))._replace(session=await session_of(people, token))
     await other_service.promote(db, own.conversation, deputy)  # so that Mallory, too, may leave
@@ -246,8 +268,46 @@ async def test_an_id_in_use_is_a_conflict_whoever_uses_it(op: str, field: str, s
     async with line(worker, somewhere.mallory) as mallory:
         answers = [await answer(mallory, op, field, somewhere, place) for place in somewhere.places.values()]
 
-    assert ["id_conflict"] * 3 == [error["code"] for _, error in answers]
-    assert [answers[0]] * 3 == answers
+    assert "id_conflict" == answers[0][1]["code"]
+    assert [answers[0]] * len(answers) == answers
+
+
+@pytest.fixture
+async def twins(people: World, db: Sql) -> tuple[str, dict[str, tuple[Place, Place]]]:
+    """Return a token of Mallory's, and what she has with two people who are alike; but the second one blocks her."""
+    mallory = await people.user("Mallory")
+
+    async def places(*, is_blocked: bool) -> list[Place]:
+        other = await people.user("Other")
+        await db.execute("UPDATE users.profiles SET bio = 'I sing' WHERE user_id = $1", other)
+        session = await session_of(people, await people.token(other))
+        direct, group = [await people.room(type_, mallory, other) for type_ in ("direct", "group")]
+        told = [await other_service.post(db, place, other, "a secret") for place in (direct, group)]
+        if is_blocked:
+            await other_service.block(db, other, mallory)
+        own = await other_service.post(db, direct, mallory, "a secret")
+        messages = (direct, told[0]), (direct, own), (group, told[1])
+        return [Place(place, message, other, session) for place, message in messages]
+
+    pairs = zip(await places(is_blocked=False), await places(is_blocked=True), strict=True)
+    return await people.token(mallory), dict(zip(TOGETHER, pairs, strict=True))
+
+
+@pytest.mark.parametrize("where", TOGETHER)
+@pytest.mark.parametrize(("op", "field"), MATRIX)
+async def test_whoever_is_blocked_is_answered_as_without_the_block(
+    op: str, field: str, where: str, twins: tuple[str, dict[str, tuple[Place, Place]]], worker: Worker
+) -> None:
+    """B17: not even one who takes part."""
+    token, places = twins
+    answers = []
+    for place in places[where]:
+        async with line(worker, token) as mallory:
+            said = await answer(mallory, op, field, Town(token, place, {}), place)
+        plain = DIFFERS.sub("…", msgspec.json.encode(said).decode())
+        answers.append(in_order(msgspec.json.decode(plain)))
+
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(("op", "field"), [cell for cell in MATRIX if cell not in NEW])

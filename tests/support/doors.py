@@ -107,3 +107,10 @@ async def opened(worker: Worker, door: str) -> AsyncIterator[Door]:
             return await socket.ask(json.dumps({"op": op, **fields}, default=str))
 
         yield by_socket
+
+
+def in_order(value: Any) -> Any:
+    """Put lists into one order: some come by ids, which are random, and of one rev in any."""
+    if isinstance(value, dict):
+        return {key: in_order(part) for key, part in value.items()}
+    return sorted(map(in_order, value), key=str) if isinstance(value, list) else value

@@ -48,6 +48,10 @@ async def promote(db: Sql, conversation: UUID, user: UUID) -> None:
     await _change(db, conversation, "admins", "participants -> 'admins' || to_jsonb($2::text)", user)
 
 
+async def block(db: Sql, user: UUID, other: UUID) -> None:
+    await db.execute("INSERT INTO users.blocked_users (user_id, blocked_user_id) VALUES ($1, $2)", user, other)
+
+
 async def close(db: Sql, conversation: UUID) -> None:
     await db.execute("UPDATE messages.conversations SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1", conversation)
 
