@@ -1620,6 +1620,10 @@ export interface Profile {
   last_seen?: Timestamp;
   /** There is no such account, or no longer. */
   deleted?: boolean;
+  /** In your own alone: whether others see your phone number. */
+  phone_visible?: boolean;
+  /** In your own alone: whether others see more than your name. */
+  profile_visible?: boolean;
 }
 
 /** Profiles in the order in which they were asked for. */

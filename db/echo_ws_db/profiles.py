@@ -22,6 +22,8 @@ class ProfileRow(NamedTuple):
     phone: str | None
     status: str | None
     last_seen: datetime | None
+    phone_visible: bool | None
+    profile_visible: bool | None
 
 
 async def get(db: Database, viewer: UUID, owners: Sequence[UUID]) -> list[ProfileRow]:

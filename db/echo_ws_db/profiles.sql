@@ -9,7 +9,9 @@ SELECT i.user_id, u.id IS NULL AS deleted, nullif(p.display_name, '') AS display
        CASE WHEN u.id IS NULL OR NOT s.status THEN NULL
             WHEN s.gone_at IS NULL AND p.status IN ('online', 'away', 'busy') THEN p.status
             ELSE 'offline' END AS status,
-       CASE WHEN s.last_seen AND p.user_id IS NOT NULL THEN coalesce(s.gone_at, p.last_seen) END AS last_seen
+       CASE WHEN s.last_seen AND p.user_id IS NOT NULL THEN coalesce(s.gone_at, p.last_seen) END AS last_seen,
+       CASE WHEN i.user_id = $1 THEN coalesce(p.phone_visible, TRUE) END AS phone_visible,
+       CASE WHEN i.user_id = $1 THEN coalesce(p.profile_visible, TRUE) END AS profile_visible
 FROM unnest($2::uuid[]) WITH ORDINALITY i(user_id, n)
 LEFT JOIN auth.users u ON u.id = i.user_id AND u.deleted_at IS NULL
 LEFT JOIN users.profiles p ON p.user_id = u.id

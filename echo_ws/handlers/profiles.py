@@ -36,4 +36,6 @@ def _as_profile(row: ProfileRow) -> Profile:
         status=row.status,  # type: ignore[arg-type]  # the words of the statement
         last_seen=utc(row.last_seen) if row.last_seen else None,
         deleted=row.deleted,
+        phone_visible=row.phone_visible,
+        profile_visible=row.profile_visible,
     )

@@ -467,6 +467,10 @@ class Profile(Struct, frozen=True, omit_defaults=True):
     last_seen: Timestamp | None = None
     deleted: bool = False
     """There is no such account, or no longer."""
+    phone_visible: bool | None = None
+    """In your own alone: whether others see your phone number."""
+    profile_visible: bool | None = None
+    """In your own alone: whether others see more than your name."""
 
 
 class Profiles(Struct, frozen=True):

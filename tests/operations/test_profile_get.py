@@ -41,6 +41,15 @@ async def test_everything_is_shown_to_everyone_at_first(owner: Client, bob: Clie
     assert set() == hidden(profile)
 
 
+async def test_ones_own_says_what_others_see_and_nobody_elses_does(owner: Client, bob: Client) -> None:
+    await owner.call(ProfileSet(phone_visible=False))
+
+    own, others = await look(owner, owner.user), await look(bob, owner.user)
+
+    assert (False, True) == (own.phone_visible, own.profile_visible)
+    assert (None, None) == (others.phone_visible, others.profile_visible)
+
+
 @pytest.mark.parametrize(
     ("setting", "field"),
     [("show_last_seen", "last_seen"), ("show_status", "status"), ("show_profile_photo", "avatar_url")],
