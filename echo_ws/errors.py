@@ -124,8 +124,8 @@ class RateLimited(EchoError):
     code = ErrorCode.RATE_LIMITED
     outcome = "retry"
 
-    def __init__(self, *, retry_after_ms: int, is_last: bool = False) -> None:
-        super().__init__(retry_after_ms=retry_after_ms)
+    def __init__(self, message: str = "", *, retry_after_ms: int, is_last: bool = False) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
         self.is_last = is_last
         """Whether the client has been told so often enough."""
 
