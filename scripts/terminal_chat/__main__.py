@@ -16,8 +16,10 @@ from echo_ws_protocol.commands import ConversationCreate, ConversationGet
 from echo_ws_protocol.errors import ErrorCode
 from echo_ws_protocol.ids import uuid7
 
-from .chat import HELP, Chat, say
-from .screen import clean
+from .chat import Chat
+from .orders import HELP
+from .output import say
+from .words import clean
 
 
 class Person(msgspec.Struct):
