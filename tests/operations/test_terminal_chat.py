@@ -223,3 +223,12 @@ async def test_the_chat_survives_a_server_that_is_away_and_fetches_what_it_misse
         typed = await alice.next(Message, lambda message: message.sender == bob.user)
 
     assert "typed while the server was away" == typed.content
+
+
+async def test_who_is_not_known_is_told_where_the_known_ones_are(tmp_path: Path) -> None:
+    async with chat("--as", "Zed", data_dir=tmp_path) as terminal:
+        await terminal.until(
+            f"Zed: no id, and no such demo user; there are none in {tmp_path}: start scripts/serve first"
+        )
+
+        assert await terminal.leaves() == 1
