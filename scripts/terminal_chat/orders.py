@@ -52,7 +52,7 @@ HELP = """\
 /rename text         as an admin of a group      /leave               leave this group
 /who                 who is here                 /quit                end the chat (or Ctrl-D)
 Without #n: your last message for /edit and /delete, the last one of the others for /reply, /react and /unreact,
-the last one for all else. NAME is the name or the id of somebody."""
+the last poll for /vote, the last one for all else. NAME is the name or the id of somebody."""
 
 OF_MINE = {"edit", "delete"}
 OF_OTHERS = {"reply", "react", "unreact"}
@@ -99,7 +99,7 @@ class Orders:
 
     async def _about_message(self, verb: str, rest: str) -> None:
         mine = None if verb in OF_ANY else verb in OF_MINE
-        target, text = self._screen.pick(rest, mine=mine)
+        target, text = self._screen.pick(rest, mine=mine, type_="poll" if verb == "vote" else None)
         if target is None:
             say("there is no such message on the screen; name one by its number, as in /reply #3 yes")
         elif verb in {"react", "unreact"} and text.isascii():

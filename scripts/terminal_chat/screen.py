@@ -100,11 +100,15 @@ class Screen:
         """Return the ``seq`` of the last message of mine, or of the others: 0 if there is none."""
         return max((seq for seq, one in self.messages.items() if (one.sender == self.me) == mine), default=0)
 
-    def pick(self, text: str, *, mine: bool | None = None) -> tuple[Message | None, str]:
-        """Return the message that ``#n`` before the text names, else the last one (of mine or not), and the text."""
+    def pick(self, text: str, *, mine: bool | None = None, type_: str | None = None) -> tuple[Message | None, str]:
+        """Return the message that ``#n`` before the text names, else the last one of mine or a type, and the text."""
         if named := re.match(r"#(\d+)\s*", text):
             return self.messages.get(int(named[1])), text[named.end() :]
-        seqs = [seq for seq, one in self.messages.items() if mine in {None, one.sender == self.me}]
+        seqs = [
+            seq
+            for seq, one in self.messages.items()
+            if mine in {None, one.sender == self.me} and type_ in {None, one.type}
+        ]
         return self.messages.get(max(seqs, default=0)), text
 
     def person(self, text: str) -> UUID | None:
@@ -158,7 +162,7 @@ class Screen:
 
     def _quote(self, message: UUID) -> str:
         quoted = next((one for one in self.messages.values() if one.message == message), None)
-        return f"#{quoted.seq} {content(quoted)[:20]}" if quoted else "…"
+        return f"#{quoted.seq} {'deleted' if quoted.deleted else content(quoted)[:20]}" if quoted else "…"
 
     def _mark(self, seq: int) -> str:
         """Tell how far a message of mine has come."""

@@ -104,7 +104,7 @@ async def test_what_cannot_be_done_is_said_in_words(
     ) as terminal:
         await terminal.until("#1 Alice  hi")
         terminal.type("/react yes\n/unreact\n/reply #1\n/reply #7 what?\n/history\n/dance\n")
-        terminal.type("/vote x\n/poll where?\n/search\n/invite zed\n")
+        terminal.type("/vote #1 x\n/poll where?\n/search\n/invite zed\n")
 
         await terminal.until("/react wants an emoji")
         await terminal.until("/unreact wants an emoji")

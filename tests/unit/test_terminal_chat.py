@@ -81,6 +81,23 @@ def test_a_reply_quotes_what_it_answers(screen: Screen) -> None:
     assert "#2 carol  ↳ #1 shall we? │ yes" == text(line)
 
 
+def test_a_reply_to_what_was_deleted_says_so(screen: Screen) -> None:
+    screen.show(message(1, content="", deleted=True))
+
+    line = screen.show(message(2, CAROL, "yes", reply_to=UUID(int=1)))
+
+    assert "#2 carol  ↳ #1 deleted │ yes" == text(line)
+
+
+def test_a_vote_without_a_number_is_for_the_last_poll(screen: Screen) -> None:
+    for one in (message(1, type="poll"), message(2)):
+        screen.show(one)
+
+    picked, rest = screen.pick("2", type_="poll")
+
+    assert (1, "2") == (picked and picked.seq, rest)
+
+
 def test_a_message_is_marked_sent_then_delivered_then_read(screen: Screen) -> None:
     screen.show(message(1, ME))
     marks = [screen.status(0)]
