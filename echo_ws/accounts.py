@@ -87,7 +87,7 @@ class Accounts:
         if self._post is None:
             raise Forbidden("this server sends no codes: ECHO_SENDER is not set")
         if wait_ms := self._limits.of_code(address, self._clock()):
-            raise RateLimited(retry_after_ms=wait_ms)
+            raise RateLimited("too many codes were asked for; ask again after the time given", retry_after_ms=wait_ms)
 
     def send(self, notice: Notice) -> None:
         """Send a notice, if there is anything that sends. Never waits."""

@@ -60,6 +60,13 @@ class NotFound(EchoError):
     code = ErrorCode.NOT_FOUND
 
 
+class BadReply(NotFound):
+    """There is no such message to reply to in this conversation, or you may not read it."""
+
+    def __init__(self) -> None:
+        super().__init__(field="$.reply_to")
+
+
 class Forbidden(EchoError):
     """You may not do this."""
 
@@ -124,8 +131,8 @@ class RateLimited(EchoError):
     code = ErrorCode.RATE_LIMITED
     outcome = "retry"
 
-    def __init__(self, *, retry_after_ms: int, is_last: bool = False) -> None:
-        super().__init__(retry_after_ms=retry_after_ms)
+    def __init__(self, message: str = "", *, retry_after_ms: int, is_last: bool = False) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
         self.is_last = is_last
         """Whether the client has been told so often enough."""
 
@@ -151,7 +158,7 @@ REFUSALS: dict[Refusal, type[EchoError]] = {
     "not_found": NotFound,
     "forbidden": Forbidden,
     "id_conflict": IdConflict,
-    "bad_reply": NotFound,
+    "bad_reply": BadReply,
     "blocking": Blocking,
     "gone": Gone,
     "busy": Busy,

@@ -50,7 +50,7 @@ async def lookup(ctx: Context, command: ContactLookup) -> LookedUp:
     if per_day and asked > per_day:
         raise BadField(f"ask for at most {per_day:,} numbers at once", field="$.hashes")
     if per_day and (wait_ms := await contacts.take_lookups(ctx.db, ctx.user, asked, per_day)):
-        raise RateLimited(retry_after_ms=wait_ms)
+        raise RateLimited("that is enough numbers for today; ask again after the time given", retry_after_ms=wait_ms)
     return LookedUp({row.hash: row.user_id for row in await contacts.lookup(ctx.db, ctx.user, command.hashes)})
 
 

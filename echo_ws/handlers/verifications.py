@@ -39,7 +39,9 @@ async def _ask(
     services.take_code(ctx.address)
     row = await verifications.ask(ctx.db, verification, purpose, phone, email, asker, digest, codes.LASTS_S)
     if row.wait_ms > 0:
-        raise RateLimited(retry_after_ms=row.wait_ms)
+        raise RateLimited(
+            "a code was sent not long ago; ask for another after the time given", retry_after_ms=row.wait_ms
+        )
     notice = codes.notice(verification, purpose, phone or email or "", code, is_taken=row.owner is not None)
     if row.is_new and notice:
         services.send(notice)

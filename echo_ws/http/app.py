@@ -61,7 +61,7 @@ def app(
         agent = plain_agent(request.headers.get("user-agent", ""))
         return _reply(await run_command(frame, token, address, agent))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
@@ -70,6 +70,8 @@ def app(
         ],
         exception_handlers={HTTPException: _explain},
     )
+    app.router.redirect_slashes = False  # it would send the token on, without TLS where a proxy ends it
+    return app
 
 
 class _Refused(Exception):
@@ -160,7 +162,9 @@ async def _explain(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = ErrorCode.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else ErrorCode.BAD_FIELD
     outcome: Outcome = "rejected"
-    failure = Failure(code, outcome, f"{error.detail.lower()}; there are /ws, /v1/COMMAND, /healthz, /readyz, /metrics")
+    failure = Failure(
+        code, outcome, f"{error.detail.lower()}; there are /ws, POST /v1/COMMAND, /healthz, /readyz, /metrics"
+    )
     return _json(Reply(0, error=failure), HTTPStatus(error.status_code), error.headers or {})
 
 

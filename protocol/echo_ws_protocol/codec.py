@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Raw, Struct, json, msgpack
 
-from . import commands, events
+from . import commands, events, types
 from .commands import Command
 from .errors import ErrorCode
 from .events import Event
@@ -42,6 +42,21 @@ EVENTS: dict[str, type[Event]] = {
 AnyCommand: TypeAlias = Union[(*COMMANDS.values(),)]  # type: ignore[valid-type]  # made of a table, for msgspec
 AnyEvent: TypeAlias = Union[(*EVENTS.values(),)]  # type: ignore[valid-type]  # made of a table, for msgspec
 AnyServerFrame: TypeAlias = Union[(Reply, *EVENTS.values())]  # type: ignore[valid-type]  # made of a table, for msgspec
+
+
+def _forms() -> dict[str, str]:
+    """Return what a text has to be, by the pattern as msgspec names it: in the words of the types that have it."""
+    forms = {
+        repr(meta.pattern): f"{meta.description[:1].lower()}{meta.description[1:].rstrip('.')}"
+        for alias in vars(types).values()
+        if get_origin(alias) is Annotated
+        for meta in get_args(alias)[1:]
+        if meta.pattern and meta.description
+    }
+    return forms | {repr(pattern): words for pattern, words in types.SHARED_FORMS.items()}
+
+
+FORMS = _forms()
 
 
 class _Envelope(Struct):
@@ -128,10 +143,10 @@ class Codec(NamedTuple):
 def _bad_field(error: str) -> Failure:
     """Turn msgspec's words into ours. They may hold names and values of the client's, of any length."""
     problem, _, path = error.partition(" - at `")
-    problem, by_pattern, _ = problem.partition(" matching regex")
+    problem, by_pattern, pattern = problem.partition(" matching regex ")
     if by_pattern:
-        problem += " of the form that protocol/README.md gives"
-    path = path.rstrip("`") or "$"
+        problem += f" of this form: {FORMS[pattern]}"
+    path = path.rstrip("`").removeprefix("key` in `") or "$"
     if field := re.search(r"field `(\w{1,64})`", problem):  # unknown or missing: msgspec names only the object
         path += f".{field[1]}"
     return Failure(ErrorCode.BAD_FIELD, "rejected", problem[:1].lower() + problem[1:200], path[:200])

@@ -28,28 +28,34 @@ RequestId: TypeAlias = Annotated[
 ]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0)]
 
+_NO_NUL = r"^[^\x00]*\Z"
+_NO_CONTROL = r"^[^\x00-\x1f\x7f]*\Z"
+_PRINTABLE = r"^[!-~]*\Z"
+SHARED_FORMS = {_NO_NUL: "no NUL", _NO_CONTROL: "no control characters", _PRINTABLE: "printable ASCII"}
+"""What several types ask of a text, in words."""
+
 # PostgreSQL stores no NUL in text; everything else a person can type is kept as it came.
 Caption: TypeAlias = Annotated[
-    str, Meta(max_length=4096, pattern=r"^[^\x00]*\Z", description="Text of up to 4,096 characters, no NUL.")
+    str, Meta(max_length=4096, pattern=_NO_NUL, description="Text of up to 4,096 characters, no NUL.")
 ]
 Query: TypeAlias = Annotated[
     str,
-    Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*\Z", description="1 to 256 characters, no NUL."),
+    Meta(min_length=1, max_length=256, pattern=_NO_NUL, description="1 to 256 characters, no NUL."),
 ]
 Name: TypeAlias = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        pattern=_NO_CONTROL,
         description="1 to 255 characters, no control characters.",
     ),
 ]
 Description: TypeAlias = Annotated[
-    str, Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Text of up to 1,000 characters, no NUL.")
+    str, Meta(max_length=1000, pattern=_NO_NUL, description="Text of up to 1,000 characters, no NUL.")
 ]
 Token: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=2048, pattern=r"^[!-~]*\Z", description="Printable ASCII.")
+    str, Meta(min_length=1, max_length=2048, pattern=_PRINTABLE, description="Printable ASCII.")
 ]
 Phone: TypeAlias = Annotated[
     str,
@@ -89,13 +95,13 @@ DisplayName: TypeAlias = Annotated[
     Meta(
         min_length=1,
         max_length=100,
-        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        pattern=_NO_CONTROL,
         description="1 to 100 characters, no control characters.",
     ),
 ]
 Bio: TypeAlias = Annotated[
     str,
-    Meta(max_length=1000, pattern=r"^[^\x00]*\Z", description="Up to 1,000 characters, no NUL; empty: none."),
+    Meta(max_length=1000, pattern=_NO_NUL, description="Up to 1,000 characters, no NUL; empty: none."),
 ]
 AvatarUrl: TypeAlias = Annotated[
     str,
@@ -127,17 +133,17 @@ Platform: TypeAlias = Annotated[
 Provider: TypeAlias = Literal["google", "apple", "facebook", "github"]
 RedirectUri: TypeAlias = Annotated[
     str,
-    Meta(min_length=1, max_length=500, pattern=r"^[!-~]*\Z", description="One of those that the operator has listed."),
+    Meta(min_length=1, max_length=500, pattern=_PRINTABLE, description="One of those that the operator has listed."),
 ]
 IdToken: TypeAlias = Annotated[
     str,
     Meta(min_length=1, max_length=3072, pattern=r"^[A-Za-z0-9_.-]*\Z", description="A JWT that the provider signed."),
 ]
 AuthorizationCode: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=1024, pattern=r"^[!-~]*\Z", description="As the provider sent it back.")
+    str, Meta(min_length=1, max_length=1024, pattern=_PRINTABLE, description="As the provider sent it back.")
 ]
 FlowState: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]*\Z", description="As the provider sent it back.")
+    str, Meta(min_length=1, max_length=64, pattern=_PRINTABLE, description="As the provider sent it back.")
 ]
 Country: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z", description="Two capital letters, ISO 3166-1: `DE`.")]
 TimeZone: TypeAlias = Annotated[

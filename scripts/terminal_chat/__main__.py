@@ -16,8 +16,10 @@ from echo_ws_protocol.commands import ConversationCreate, ConversationGet
 from echo_ws_protocol.errors import ErrorCode
 from echo_ws_protocol.ids import uuid7
 
-from .chat import HELP, Chat, say
-from .screen import clean
+from .chat import Chat
+from .orders import HELP
+from .output import say
+from .words import clean
 
 
 class Person(msgspec.Struct):
@@ -86,20 +88,20 @@ def _demo_users(file: Path) -> list[Person]:
 def _sides(options: argparse.Namespace, people: list[Person], folder: Path) -> tuple[str, list[UUID]]:
     """Return the token to enter with and the others."""
     if options.me:
-        user = _find(people, options.me)
+        user = _find(people, options.me, folder)
         me = next((person for person in people if person.user == user), None)
     else:
         me = None if options.token else next(iter(people), None)
-    others = [_find(people, who) for who in options.others] or [person.user for person in people if person is not me][
-        :1
-    ]
+    others = [_find(people, who, folder) for who in options.others] or [
+        person.user for person in people if person is not me
+    ][:1]
     token = options.token or (me and me.token)
     if not token or not others:
         sys.exit(f"no demo users in {folder}: start scripts/serve first, or name --url, --token and --with")
     return token, others
 
 
-def _find(people: list[Person], who: str) -> UUID:
+def _find(people: list[Person], who: str, folder: Path) -> UUID:
     for person in people:
         if who.lower() in {person.name.lower(), person.phone}:
             return person.user
@@ -107,7 +109,8 @@ def _find(people: list[Person], who: str) -> UUID:
         return UUID(who)
     except ValueError:
         names = ", ".join(person.name for person in people)
-        sys.exit(f"{who}: no such demo user; there are: {names}" if names else f"{who}: not an id, and no demo users")
+        known = f"there are: {names}" if names else f"there are none in {folder}: start scripts/serve first"
+        sys.exit(f"{who}: no id, and no such demo user; {known}")
 
 
 def _url(settings: Settings) -> str:

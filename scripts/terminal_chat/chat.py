@@ -8,39 +8,49 @@ from threading import Thread
 from typing import TypeVar
 from uuid import UUID
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit import PromptSession
 
 from echo_ws.client import Client, CommandFailed, Reset
 from echo_ws_protocol.commands import (
     Command,
     ConversationGet,
     DeliveryAck,
-    MessageDelete,
-    MessageEdit,
     MessageHistory,
     MessageRead,
     MessageSend,
-    ReactionSet,
+    PresenceWatch,
+    ProfileGet,
     TypingSet,
 )
-from echo_ws_protocol.events import Hello, Member, Message, Receipt, Typing
+from echo_ws_protocol.events import (
+    Contact,
+    Conversation,
+    Event,
+    Hello,
+    Hidden,
+    Member,
+    Membership,
+    Message,
+    Presence,
+    Receipt,
+    Session,
+    Typing,
+)
 from echo_ws_protocol.ids import uuid7
 from echo_ws_protocol.replies import Participant
 
-from .screen import DIM, Line, Screen, clean
+from .orders import HELP, Orders
+from .output import put, say
+from .screen import Screen
+from .words import clean, presence, standing
 
 R = TypeVar("R")
 
-HELP = """\
-/reply [#n] text   answer a message             /edit [#n] text   change one of yours
-/react [#n] 👍     put an emoji on a message    /unreact [#n] 👍  take it away
-/delete [#n]       delete one of yours          /history [n]      show n older messages
-/who               who is here                  /quit             leave (or Ctrl-D)
-Without #n: your last message; for /reply, /react and /unreact the last one of the others."""
 PATIENCE_S = 3600.0  # what was typed waits this long for a server that is away
 TYPING_EVERY_S = 3.0
 LEAVING_S = 3.0
+MOST_WATCHED = 200
+MOST_PROFILES = 100
 
 
 class Chat:
@@ -50,6 +60,7 @@ class Chat:
         self._client = client
         self._here = conversation
         self._screen = Screen(client.user, names)
+        self._orders = Orders(self._ask, self._send, conversation, self._screen)
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._entered = asyncio.Event()
         self._caught_up = 0  # an answer to a send may be ahead of what others sent while we were away
@@ -71,23 +82,47 @@ class Chat:
             match event:
                 case Hello() if not self._entered.is_set():
                     await self._catch_up()
+                case Hello():
+                    await self._meet()  # whom one watches is forgotten with the connection
                 case Reset(conversation=self._here, rev=0):
                     say("this conversation is over for you")
                 case Reset(conversation=self._here):
                     await self._catch_up()
                 case Message(conversation=self._here):
-                    self._show([event])
+                    await self._show([event])
                     await self._acknowledge()
                 case Message():
+                    await self._learn({event.sender})
                     say(f"{self._screen.name(event.sender)} wrote elsewhere: scripts/chat --with {event.conversation}")
                     await self._ask(DeliveryAck(conversation=event.conversation, seq=event.seq))
-                case Receipt(conversation=self._here):
-                    self._screen.receipt(event)
-                case Typing(conversation=self._here):
-                    self._screen.typing(event, time.monotonic())
-                case Member(conversation=self._here):
-                    await self._meet()
-                    say(f"{self._screen.name(event.user)} {'left' if event.left else f'is here as {event.role}'}")
+                case _:
+                    await self._notice(event)
+
+    async def _notice(self, event: Event | Reset) -> None:
+        """Take in what is no message."""
+        match event:
+            case Receipt(conversation=self._here):
+                self._screen.receipt(event)
+            case Typing(conversation=self._here):
+                self._screen.typing(event, time.monotonic())
+            case Presence():
+                self._screen.presences[event.user] = event
+            case Member(conversation=self._here):
+                await self._learn({event.user})
+                say(self._screen.member(event))
+                await self._watch()
+            case Conversation(conversation=self._here):
+                say(self._screen.conversation(event))
+            case Hidden(conversation=self._here):
+                self._screen.hide(event.seq)
+                say(f"#{event.seq} is deleted for you")
+            case Membership(conversation=self._here, cleared=up_to) if up_to:
+                self._screen.clear(up_to)
+            case Contact():
+                await self._learn({event.user})
+                say(standing(event, self._screen.name(event.user)))
+            case Session():
+                say(f"you signed in on another device: {clean(event.device_name or event.platform)}")
 
     async def _catch_up(self) -> None:
         """Show what was said before, or more than the client could catch up with."""
@@ -96,22 +131,33 @@ class Chat:
             await self._show_older(20)
         else:
             while page := await self._ask(MessageHistory(conversation=self._here, after=self._caught_up, limit=100)):
-                self._show(page.messages)
+                await self._show(page.messages)
                 if not page.more:
                     break
         await self._acknowledge()
         self._entered.set()
 
     async def _meet(self) -> list[Participant]:
-        """Learn who takes part, and how far each has read."""
+        """Learn who takes part, how far each has read, and who is there."""
         details = await self._ask(ConversationGet(conversation=self._here))
-        people = details.participants if details else []
-        for one in people:
-            self._screen.names.setdefault(one.user, clean(one.name or str(one.user)[-8:]))
-            self._screen.receipt(
-                Receipt(conversation=self._here, user=one.user, delivered_seq=one.delivered_seq, read_seq=one.read_seq)
-            )
-        return people
+        if details is None:
+            return []
+        self._screen.meet(details)
+        await self._watch()
+        return details.participants
+
+    async def _watch(self) -> None:
+        """Hear from now on who comes and goes."""
+        others = [user for user in self._screen.members if user != self._client.user][:MOST_WATCHED]
+        if seen := await self._ask(PresenceWatch(users=others), quiet=True):
+            self._screen.presences = {one.user: one for one in seen.presences}
+
+    async def _learn(self, users: set[UUID]) -> None:
+        """Ask for the names of people who are not known yet, those who left for instance."""
+        strangers = list(users - self._screen.names.keys())[:MOST_PROFILES]
+        if strangers and (page := await self._ask(ProfileGet(users=strangers), quiet=True)):
+            for one in page.profiles:
+                self._screen.names[one.user] = clean(one.display_name or str(one.user)[-8:])
 
     async def _show_older(self, limit: int) -> None:
         before = min(self._screen.messages, default=None)
@@ -121,7 +167,7 @@ class Chat:
         if page and before and not page.messages:
             say("that is all, there is nothing before")
         if page:
-            self._show(page.messages)
+            await self._show(page.messages)
 
     async def _acknowledge(self) -> None:
         """Tell that what stands on the screen is received and read."""
@@ -179,33 +225,18 @@ class Chat:
             case "help":
                 say(HELP)
             case "who":
-                for one in await self._meet():
-                    say(f"{self._screen.name(one.user)} · {one.role} · read up to #{one.read_seq}")
+                await self._tell_who()
             case "history":
                 await self._show_older(min(int(rest), 100) if rest.isdecimal() and int(rest) else 20)
-            case "reply" | "react" | "unreact" | "edit" | "delete":
-                target, text = self._screen.pick(rest, mine=verb in {"edit", "delete"})
-                if target is None:
-                    say("there is no such message on the screen; name one by its number, as in /reply #3 yes")
-                elif "react" in verb and text.isascii():
-                    say(f"/{verb} wants an emoji, as in /{verb} 👍 or /{verb} #3 👍")
-                elif not text and verb != "delete":
-                    say(f"/{verb} wants a text, as in /{verb} yes or /{verb} #3 yes")
-                else:
-                    await self._act(verb, target.message, text)
             case _:
-                say(f"there is no /{verb}; /help lists what there is")
+                await self._orders.obey(verb, rest)
 
-    async def _act(self, verb: str, target: UUID, text: str) -> None:
-        match verb:
-            case "reply":
-                await self._send(text, reply_to=target)
-            case "edit":
-                await self._ask(MessageEdit(conversation=self._here, message=target, content=text))
-            case "delete":
-                await self._ask(MessageDelete(conversation=self._here, message=target))
-            case _:
-                await self._ask(ReactionSet(conversation=self._here, message=target, emoji=text, on=verb == "react"))
+    async def _tell_who(self) -> None:
+        for one in await self._meet():
+            where = presence(self._screen.presences.get(one.user))
+            silenced = "silenced" if one.silenced else ""
+            about = (self._screen.name(one.user), one.role, f"read up to #{one.read_seq}", silenced, where)
+            say(" · ".join(filter(None, about)))
 
     async def _send(self, text: str, reply_to: UUID | None = None) -> None:
         message = uuid7()
@@ -222,13 +253,14 @@ class Chat:
                 created_at=sent.created_at,
                 reply_to=reply_to,
             )
-            _print(self._screen.show(written))
+            put(self._screen.show(written))
 
-    def _show(self, messages: list[Message]) -> None:
+    async def _show(self, messages: list[Message]) -> None:
         """Print what the server sent of its own accord or as a page: nothing before the last one is missing."""
+        await self._learn({user for message in messages for user in (message.sender, *message.mentions)})
         for message in messages:
             self._caught_up = max(self._caught_up, message.seq)
-            _print(self._screen.show(message))
+            put(self._screen.show(message))
 
     def _tell_typing(self, text: str) -> None:
         now = time.monotonic()
@@ -249,14 +281,3 @@ class Chat:
 
     def _toolbar(self) -> str:
         return f" {self._screen.status(time.monotonic())} " if self._client.connected else " reconnecting… "
-
-
-def say(text: str, style: str = DIM) -> None:
-    _print([(style, text)])
-
-
-def _print(line: Line | None) -> None:
-    if line and sys.stdout.isatty():
-        print_formatted_text(FormattedText(line))
-    elif line:
-        print("".join(text for _, text in line), flush=True)

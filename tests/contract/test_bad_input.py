@@ -1,6 +1,7 @@
 """Whatever comes in is a command or a BadFrame. B01 to B15 are the cases of the table of bad input."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct, msgpack
+from msgspec.json import schema_components
 
-from echo_ws_protocol.codec import CODECS, COMMANDS, JSON, MSGPACK, BadFrame, Codec
+from echo_ws_protocol import metadata
+from echo_ws_protocol.codec import CODECS, COMMANDS, FORMS, JSON, MSGPACK, BadFrame, Codec
 from echo_ws_protocol.commands import Command, MessageRead, MessageSend, ReactionSet, TypingSet
 from echo_ws_protocol.errors import ErrorCode
 
@@ -259,6 +262,48 @@ def test_a_missing_field_is_named(codec: Codec) -> None:
 @pytest.mark.parametrize("value", ["x" * 60_000, "", "Voice", 1, None])
 def test_a_value_outside_the_choice_is_a_bad_field(codec: Codec, value: object) -> None:
     assert (7, "bad_field", "$.kind") == refused(codec, codec.encoder.encode({**TYPING, "kind": value}))
+
+
+@both
+def test_the_path_of_a_key_names_the_object(codec: Codec) -> None:
+    frame = codec.encoder.encode({"op": "session.resume", "id": 7, "conversations": {"bob": 1}})
+
+    assert (7, "bad_field", "$.conversations") == refused(codec, frame)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"op": "contact.set", "user": MESSAGE, "nickname": "\x1b"}, "no control characters"),
+        ({"op": "email.verify", "verification": MESSAGE, "code": "12345"}, "the six digits that were sent"),
+        ({**SEND, "content": "a\0"}, "no NUL"),
+        ({**SEND, "type": "image", "metadata": {"file_url": "http://example.org"}}, "a URL with https, in ASCII"),
+    ],
+)  # fmt: skip
+def test_what_a_text_has_to_be_is_said_in_words(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadFrame) as caught:
+        JSON.decode_command(json.dumps(fields).encode())
+
+    assert f"expected `str` of this form: {words}" == caught.value.failure.message
+
+
+def test_there_are_words_for_every_pattern() -> None:
+    patterns = {
+        one["pattern"]
+        for one in _schemas(schema_components([*COMMANDS.values(), *metadata.METADATA.values()])[1])
+        if "pattern" in one
+    }
+
+    assert patterns
+    assert set() == {repr(pattern) for pattern in patterns} - set(FORMS)
+
+
+def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """Return every object in a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _schemas(part)
 
 
 @both

@@ -308,6 +308,7 @@ async def test_a_number_gets_so_many_codes_a_minute_an_hour_and_a_day(
     for answer in answers:
         assert ("rate_limited", "retry") == error(answer)[:2]
         assert wait_s - 10 < answer["error"]["retry_after_ms"] / 1000 <= wait_s
+        assert "a code was sent not long ago" in answer["error"]["message"]
 
 
 async def test_of_eight_who_ask_for_a_code_at_once_one_gets_it(people: World, db: Sql) -> None:

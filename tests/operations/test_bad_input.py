@@ -228,7 +228,7 @@ def tokens_digest(token: str) -> str:
         ({"rev": -1}, "$.rev"),
         ({"rev": 2**53}, "$.rev"),
         ({"conversations": {SOMEWHERE: -1}}, "$.conversations[...]"),
-        ({"conversations": {"here": 1}}, "key` in `$.conversations"),
+        ({"conversations": {"here": 1}}, "$.conversations"),
         ({"conversations": [SOMEWHERE]}, "$.conversations"),
         ({"since": "2026-01-01T00:00:00"}, "$.since"),
         ({"since": "10000-01-01T00:00:00Z"}, "$.since"),

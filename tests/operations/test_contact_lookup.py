@@ -63,7 +63,7 @@ async def test_only_so_many_may_be_asked_in_a_day_over_all_workers(people: World
     numbers = [hash_of(str(n)) for n in range(700)]
     await found(erin, *numbers)
 
-    with pytest.raises(CommandFailed, match="rate_limited") as refused:
+    with pytest.raises(CommandFailed, match="enough numbers for today") as refused:
         await found(elsewhere, *numbers)
 
     wait_ms = refused.value.failure.retry_after_ms

@@ -165,7 +165,10 @@ async def test_a_token_in_the_url_is_refused(site: Site) -> None:
     assert "Authorization" in answer.json["error"]["message"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/v1/message.send", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("GET", "/v1/message.send", 405), ("POST", "/v1/message.send/", 404)],
+)
 async def test_what_is_not_there_is_explained(site: Site, method: str, path: str, status: int) -> None:
     answer = await site.request(method, path)
 

@@ -218,6 +218,7 @@ async def test_a_reply_across_conversations_is_refused_as_if_there_were_no_such_
         failures.append(failed.value.failure)
 
     assert failures[0] == failures[1]
+    assert "$.reply_to" == failures[0].field
 
 
 async def test_what_one_may_not_read_cannot_be_replied_to(group: UUID, alice: Client, bob: Client, db: Sql) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from echo_ws.client import Client
-from echo_ws_protocol.commands import MessageSend
+from echo_ws_protocol.commands import MessageEdit, MessageSend
 from echo_ws_protocol.events import Message, Receipt, Typing
 from echo_ws_protocol.ids import uuid7
 from tests.support.relay import Relay
@@ -104,6 +104,7 @@ async def test_what_cannot_be_done_is_said_in_words(
     ) as terminal:
         await terminal.until("#1 Alice  hi")
         terminal.type("/react yes\n/unreact\n/reply #1\n/reply #7 what?\n/history\n/dance\n")
+        terminal.type("/vote #1 x\n/poll where?\n/search\n/invite zed\n")
 
         await terminal.until("/react wants an emoji")
         await terminal.until("/unreact wants an emoji")
@@ -111,6 +112,54 @@ async def test_what_cannot_be_done_is_said_in_words(
         await terminal.until("there is no such message on the screen")
         await terminal.until("nothing before")
         await terminal.until("there is no /dance")
+        await terminal.until("/vote wants the numbers of options")
+        await terminal.until("/poll wants a question and 2 to 10 answers")
+        await terminal.until("/search wants a text")
+        await terminal.until("/invite wants a name")
+
+
+async def test_a_group_is_run_from_the_terminal(
+    group: UUID, alice: Client, bob: Client, carol: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    sent = uuid7()
+    await bob.call(MessageSend(conversation=group, message=sent, content="where do we eat?"))
+    token = await people.token(alice.user)
+
+    async with chat("--url", worker.url, "--token", token, "--with", str(group), data_dir=tmp_path) as terminal:
+        await terminal.until("#1 Bob  where do we eat?")
+        terminal.type("/poll where? | here | there\n/vote 2\n/pin #1\n/pins\n/search eat\n")
+        await terminal.until("[poll] where? · 1) here: 0 · 2) there: 1")
+        await terminal.until("where do we eat? 📌")
+        for _ in ("/pins", "/search"):
+            await terminal.until("#1 Bob  where do we eat?")
+        await bob.call(MessageEdit(conversation=group, message=sent, content="where?"))
+        await terminal.until("where? (edited)")
+        terminal.type("/edits #1\n/thread #1\n/hide #1\n")
+        await terminal.until("where do we eat?")
+        await terminal.until("0 replies")
+        await terminal.until("#1 is deleted for you")
+        terminal.type("/silence bob\n/unsilence bob\n/promote bob\n/rename lunch\n/remove carol\n/mute 2\n")
+        for told in ("Bob was silenced", "Bob may write again", "Bob is now admin", "called lunch", "Carol left"):
+            await terminal.until(told)
+        await terminal.until("you are not notified of what is said here until")
+        terminal.type("/who\n/leave\n")
+        await terminal.until("Bob · admin · read up to #0 · online")
+        await terminal.until("this conversation is over for you")
+
+
+async def test_in_a_direct_conversation_the_other_one_is_blocked_without_a_name(
+    direct: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    token = await people.token(bob.user)
+
+    async with chat("--url", worker.url, "--token", token, "--with", str(direct), data_dir=tmp_path) as terminal:
+        await terminal.until("connected")
+        terminal.type("/block\n")
+        await terminal.until("you block Alice")
+        await alice.call(MessageSend(conversation=direct, message=uuid7(), content="hello?"))
+        await terminal.until("#1 Alice  not shown, since you blocked the sender")
+        terminal.type("/unblock\n")
+        await terminal.until("Alice is neither blocked nor a contact")
 
 
 async def test_demo_users_are_known_by_name_and_a_first_chat_opens_the_conversation(
@@ -174,3 +223,12 @@ async def test_the_chat_survives_a_server_that_is_away_and_fetches_what_it_misse
         typed = await alice.next(Message, lambda message: message.sender == bob.user)
 
     assert "typed while the server was away" == typed.content
+
+
+async def test_who_is_not_known_is_told_where_the_known_ones_are(tmp_path: Path) -> None:
+    async with chat("--as", "Zed", data_dir=tmp_path) as terminal:
+        await terminal.until(
+            f"Zed: no id, and no such demo user; there are none in {tmp_path}: start scripts/serve first"
+        )
+
+        assert await terminal.leaves() == 1
