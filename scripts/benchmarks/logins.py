@@ -178,8 +178,11 @@ async def _round(stage: Stage, talk: Talk) -> Round:
 
 async def _come_in(port: int, phone: str) -> None:
     """Log in, as often as the server says to come again."""
-    door = await Door.open(port)
-    while "error" in (reply := await door.log_in(phone, PASSWORD)):
+    while True:
+        door = await Door.open(port)  # one that is quiet for long is closed
+        reply = await door.log_in(phone, PASSWORD)
+        door.close()
+        if "ok" in reply:
+            return
         assert reply["error"]["code"] == "busy", reply
         await asyncio.sleep(reply["error"]["retry_after_ms"] / 1000 * random.uniform(1, 1.5))
-    door.close()

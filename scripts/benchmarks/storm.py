@@ -52,6 +52,7 @@ class Client:
     def _lost(self, _: Lean) -> None:
         if not self._back.done():
             self._back.set_exception(ConnectionError("sent away"))
+            self._back.exception()  # nobody may be waiting: who is refused at the door tries again all the same
 
     def _hear(self, lean: Lean, payload: bytes) -> None:
         frame = json.loads(payload)
