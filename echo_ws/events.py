@@ -369,7 +369,7 @@ def events_in(
     return events, up_to if len(rows) >= limit else rows[0].last_rev
 
 
-def message_in(snapshot: str) -> Told[Message]:
+def message_in(snapshot: str | bytes) -> Told[Message]:
     """Return the message of a row of ``messages.snapshots`` as JSON.
 
     Raises:
@@ -379,7 +379,7 @@ def message_in(snapshot: str) -> Told[Message]:
     return Told(as_message(row), row.withheld_from)
 
 
-def conversation_in(row: str) -> Told[Conversation]:
+def conversation_in(row: str | bytes) -> Told[Conversation]:
     """Return the conversation of a row of ``messages.conversations`` as JSON."""
     return Told(as_conversation(_CONVERSATION.decode(row)))
 
@@ -447,10 +447,9 @@ def from_body(kind: str, body: bytes) -> Told[Thing]:
     """
     match kind:
         case "message":
-            message = _MESSAGE.decode(body)
-            return Told(as_message(message), message.withheld_from)
+            return message_in(body)
         case "conversation":
-            return Told(as_conversation(_CONVERSATION.decode(body)))
+            return conversation_in(body)
         case _:
             return _told_member(_MEMBER.decode(body))
 
