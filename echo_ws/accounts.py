@@ -1,16 +1,13 @@
 """What the handlers of accounts work with, one of each for a worker: keys, senders, the thread for passwords."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from echo_ws_db.accounts import Address
 from echo_ws_protocol.replies import LoggedIn
 
 from . import codes, tokens
-from .broker import Broker
 from .errors import BadField, Busy, Forbidden, RateLimited
 from .events import utc
 from .limits import Limits
@@ -19,7 +16,6 @@ from .phones import BadPhone, e164
 from .post import Post
 from .providers import Provider, open_providers
 from .senders import Notice, open_sender
-from .sessions import REVOKED, revoked_payload
 from .settings import Settings
 from .web import Web
 
@@ -47,7 +43,6 @@ class Accounts:
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
         limits: Limits,
         clock: Callable[[], float],
         access: tokens.AccessTokens,
@@ -55,7 +50,6 @@ class Accounts:
         self.session_days = settings.session_days
         self.refresh_days = settings.refresh_days
         self.key = settings.secret_key or ""
-        self._broker = broker
         self._limits = limits
         self._clock = clock
         self._access = access
@@ -154,11 +148,6 @@ class Accounts:
             access_expires_at=now + tokens.LIFETIME if is_signing else None,
         )
 
-    def end(self, sessions: Collection[UUID]) -> None:
-        """Close the connections of sessions that were ended, on all workers. Never waits."""
-        if sessions:
-            self._broker.publish(REVOKED, revoked_payload(sessions))
-
 
 def check_new(password: str, phone: str, field: str = "$.password") -> None:
     """Return if somebody with this number may have the password, or raise what to answer."""
@@ -174,10 +163,3 @@ def phone_of(text: str) -> str:
         return e164(text)
     except BadPhone:
         raise BadField("not a phone number with country code, such as +49 151 23456789", field="$.phone") from None
-
-
-def address_of(text: str) -> Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None

@@ -90,7 +90,7 @@ class Server:
         self._access = AccessTokens(settings.jwt_keys, settings.jwt_issuer)
         self.sessions = Sessions(store, settings, self._connections, loop.time, self.feed, self._access)
         self._presences = Presences(store, self.feed, settings, self._statuses_of, loop.time)
-        self._accounts = Accounts(settings, broker, self._limits, loop.time, self._access)
+        self._accounts = Accounts(settings, self._limits, loop.time, self._access)
         self._services = Services(
             store,
             self.writer,

@@ -83,7 +83,7 @@ class Sessions:
             Unauthenticated: the token is unknown or forged, or its session has ended; nobody is told which.
         """
         row, expires_at = await self._look_up(token)
-        use = Touch(row.id, _as_address(address), user_agent or None)
+        use = Touch(row.id, address_of(address), user_agent or None)
         if row.is_new:
             await self._begin(row.user_id, use)
         else:
@@ -103,7 +103,8 @@ class Sessions:
 
     def revoked(self, ids: Collection[UUID]) -> None:
         """End sessions that were revoked, on every worker; in a moment, so that who asked for it is answered first."""
-        asyncio.get_running_loop().call_soon(self._spread, ids)
+        if ids:
+            asyncio.get_running_loop().call_soon(self._spread, ids)
 
     def _spread(self, ids: Collection[UUID]) -> None:
         self._voice.say(REVOKED, revoked_payload(ids))
@@ -187,7 +188,7 @@ def _refused() -> Unauthenticated:
     return Unauthenticated("the token is not, or no longer, good; sign in again")
 
 
-def _as_address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text)
     except ValueError:

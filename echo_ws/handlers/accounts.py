@@ -4,10 +4,11 @@ from uuid import UUID
 import msgspec
 
 from echo_ws import tokens
-from echo_ws.accounts import MOST_SESSIONS, address_of, phone_of
+from echo_ws.accounts import MOST_SESSIONS, phone_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, CodeNeeded, Unauthenticated
 from echo_ws.logs import get_logger
+from echo_ws.sessions import address_of
 from echo_ws_db import accounts, users, verifications
 from echo_ws_db.accounts import AttemptRow, Device
 from echo_ws_db.verifications import Purpose
@@ -77,7 +78,7 @@ async def open_session(
     services, user, password_hash = ctx.accounts, tried.user_id, tried.password_hash
     assert user
     assert password_hash
-    services.end(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
+    ctx.services.sessions.revoked(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
     token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
     digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
     row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days, flow)

@@ -3,12 +3,12 @@
 from uuid import UUID
 
 from echo_ws import codes
-from echo_ws.accounts import address_of
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import BadField, Busy, Forbidden, IdConflict, PhoneNeeded, Unauthenticated
 from echo_ws.events import utc
 from echo_ws.logs import get_logger
 from echo_ws.providers import BadProof, Flow, Proof
+from echo_ws.sessions import address_of
 from echo_ws.web import WebError
 from echo_ws_db import accounts, oauth
 from echo_ws_db.accounts import AttemptRow
@@ -124,7 +124,7 @@ async def unlink(ctx: Context, command: OauthUnlink) -> Done:
     ended = await oauth.unlink(ctx.db, ctx.user, tried.attempt, password_hash, command.provider, kept)
     if ended is None:
         raise BadField("the password was changed a moment ago", field="$.password")
-    ctx.accounts.end(ended)
+    ctx.services.sessions.revoked(ended)
     log.info("identity_unlinked", user=ctx.user, provider=command.provider, ended=len(ended))
     return Done()
 

@@ -24,7 +24,7 @@ async def reset(ctx: Context, command: PasswordReset) -> Done:
     ended = await accounts.reset_password(ctx.db, command.verification, digest, password_hash)
     if ended is None:
         raise wrong_code()
-    ctx.accounts.end(ended)
+    ctx.services.sessions.revoked(ended)
     log.info("reset_by_code", verification=command.verification, ended=len(ended))
     return Done()
 
@@ -38,6 +38,6 @@ async def change(ctx: Context, command: PasswordChange) -> Done:
     ended = await accounts.change_password(ctx.db, ctx.user, tried.attempt, old_hash, new_hash, ctx.session.id)
     if ended is None:
         raise BadField("the password was changed a moment ago", field="$.password")
-    ctx.accounts.end(ended)
+    ctx.services.sessions.revoked(ended)
     log.info("changed_by_owner", user=ctx.user, session=ctx.session.id, ended=len(ended))
     return Done()

@@ -29,7 +29,7 @@ async def verify(ctx: Context, command: PhoneVerify) -> Done:
     if moved is None:
         raise wrong_code()
     number_before, ended = moved
-    ctx.accounts.end(ended)
+    ctx.services.sessions.revoked(ended)
     ctx.accounts.send(codes.farewell(command.verification, number_before))
     log.info("moved_to_another_number", user=ctx.user, ended=len(ended))
     return Done()

@@ -61,8 +61,7 @@ async def revoke(ctx: Context, command: SessionRevoke) -> SessionsRevoked:
     ended = await sessions.revoke_own(ctx.db, ctx.user, command.session, spared)
     if command.session and not ended:
         raise NotFound("no such session")
-    if ended:
-        ctx.services.sessions.revoked(ended)
+    ctx.services.sessions.revoked(ended)
     return SessionsRevoked(len(ended))
 
 

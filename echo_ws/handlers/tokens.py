@@ -1,9 +1,9 @@
 from echo_ws import tokens
-from echo_ws.accounts import address_of
 from echo_ws.codes import successors
 from echo_ws.dispatch import Context, handles
 from echo_ws.errors import Unauthenticated
 from echo_ws.logs import get_logger
+from echo_ws.sessions import address_of
 from echo_ws_db import refresh_tokens
 from echo_ws_protocol.commands import TokenRefresh
 from echo_ws_protocol.replies import LoggedIn
@@ -28,6 +28,6 @@ async def refresh(ctx: Context, command: TokenRefresh) -> LoggedIn:
         ended = await refresh_tokens.revoke_family(ctx.db, old, address, agent)
         if ended:
             log.warning("refresh_repeated", sessions=ended)
-        services.end(ended)
+        ctx.services.sessions.revoked(ended)
         raise Unauthenticated("the refresh token is not, or no longer, good; log in again")
     return services.logged_in(row, next_.session, next_.refresh)
