@@ -980,7 +980,7 @@ async def test_nobody_listens_or_answers_and_the_client_is_told_in_time(people: 
 
 
 async def test_no_more_than_sixteen_requests_are_under_way(people: World, own_issuer: Issuer) -> None:
-    own = await people.worker(**own_issuer.settings(), oauth_deadline_s=2)
+    own = await people.worker(**own_issuer.settings(), oauth_deadline_s=30)
     flows = [await begun(own, "github") for _ in range(20)]
     own_issuer.answers.clear()
 
