@@ -44,6 +44,8 @@ class LoggedInRow(NamedTuple):
     user_id: UUID
     session: UUID
     expires_at: datetime
+    ended: list[UUID]
+    """The sessions that it took the place of."""
 
 
 class Device(NamedTuple):
@@ -120,11 +122,6 @@ async def change_email(db: Database, verification: UUID, owner: UUID, digest: st
     return await db.fetchval(SQL.change_email, verification, owner, digest) is not None
 
 
-async def make_room(db: Database, owner: UUID, device_id: str, most: int) -> list[UUID]:
-    """End what a new session on this device takes the place of; return what that was."""
-    return [record[0] for record in await db.fetch(SQL.make_room, owner, device_id, most)]
-
-
 async def log_in(
     db: Database,
     owner: UUID,
@@ -137,8 +134,10 @@ async def log_in(
     session_days: int,
     refresh_days: int,
     flow: UUID | None = None,
+    *,
+    most: int,
 ) -> LoggedInRow | None:
-    """Open a session, and spend the flow that proves the owner, if one does.
+    """Open a session, one of so many at most, and spend the flow that proves the owner, if one does.
 
     None if the password is no longer the one that was looked at, the flow was spent, or the user may not.
     """
@@ -160,6 +159,7 @@ async def log_in(
         refresh_days,
         device.location,
         flow,
+        most,
     )
     return LoggedInRow(*record) if record else None
 

@@ -32,13 +32,8 @@ WITH tried AS MATERIALIZED (
     SET password_hash = $3, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
     FROM tried t WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
     RETURNING u.id
-), revoked AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    FROM changed c WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
-), ended AS (
-    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id RETURNING s.id
 )
-SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+SELECT c.id, e.id FROM changed c LEFT JOIN auth.end_sessions(c.id, NULL, NULL) e(id) ON TRUE
 
 -- name: change_password(owner, attempt, old_hash, new_hash, kept) -> EndedRow
 -- Set a password in the place of the one that was looked at, and end all sessions but one, and the refresh tokens of all
@@ -50,16 +45,8 @@ WITH changed AS (
     RETURNING u.id
 ), noted AS (
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM changed c WHERE h.id = $2
-), revoked AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    FROM changed c
-    WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
-      AND NOT EXISTS (SELECT FROM auth.sessions s
-                      WHERE s.id = $5 AND s.user_id = t.user_id AND s.device_id = t.device_id)
-), ended AS (
-    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id AND s.id <> $5 RETURNING s.id
 )
-SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+SELECT c.id, e.id FROM changed c LEFT JOIN auth.end_sessions(c.id, NULL, $5) e(id) ON TRUE
 
 -- name: attempt(phone, owner, known, device_id, address, user_agent, location) -> AttemptRow
 -- Count a try at a password before it is looked at, as if it had failed: five in a row lock for a minute, each more for
@@ -139,16 +126,9 @@ WITH tried AS MATERIALIZED (
     WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
     RETURNING u.id
-), revoked AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    FROM changed c
-    WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
-      AND NOT EXISTS (SELECT FROM auth.sessions s
-                      WHERE s.id = $4 AND s.user_id = t.user_id AND s.device_id = t.device_id)
-), ended AS (
-    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id AND s.id <> $4 RETURNING s.id
 )
-SELECT b.phone, e.id FROM changed c JOIN before b ON b.id = c.id LEFT JOIN ended e ON TRUE
+SELECT b.phone, e.id
+FROM changed c JOIN before b ON b.id = c.id LEFT JOIN auth.end_sessions(c.id, NULL, $4) e(id) ON TRUE
 
 -- name: change_email(verification, owner, digest) -> UUID
 -- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
@@ -161,18 +141,29 @@ WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
   AND NOT EXISTS (SELECT FROM auth.users o WHERE o.email = t.email AND o.id <> u.id)
 RETURNING u.id
 
--- name: make_room(owner, device_id, most) -> UUID
--- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come.
-DELETE FROM auth.sessions
-WHERE user_id = $1
-  AND (device_id = $2 OR id IN (SELECT id FROM auth.sessions WHERE user_id = $1 AND device_id <> $2
-                                ORDER BY last_activity_at DESC, id OFFSET $3 - 1))
-RETURNING id
+-- function: auth.make_room
+-- End what the device had before, and the sessions used longest ago where there are too many: a new one is to come. To be
+-- called by who has locked the user's row: then a login that was faster is seen. Returns the sessions that were ended.
+CREATE OR REPLACE FUNCTION auth.make_room(owner UUID, device TEXT, most INT) RETURNS SETOF UUID LANGUAGE plpgsql AS $$
+DECLARE
+    one UUID;
+BEGIN
+    FOR one IN
+        SELECT s.id FROM auth.sessions s WHERE s.user_id = owner AND s.device_id = device
+        UNION ALL
+        (SELECT s.id FROM auth.sessions s WHERE s.user_id = owner AND s.device_id <> device
+         ORDER BY s.last_activity_at DESC, s.id OFFSET most - 1)
+    LOOP
+        RETURN QUERY SELECT * FROM auth.end_sessions(owner, one, NULL);
+    END LOOP;
+END
+$$;
 
--- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location, flow) -> LoggedInRow
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location, flow, most) -> LoggedInRow
 -- Open a session with a refresh token, the password being right, or a flow: that is spent, and its identity must still be
--- the user's. The failures are forgotten, the history says so. No row: the password was changed, the user locked or deleted,
--- or the flow spent, while it was looked at.
+-- the user's. The failures are forgotten, the history says so; what the device had before ends, and what is more than so
+-- many sessions. No row, and nothing done: the password was changed, the user locked or deleted, or the flow spent, while it
+-- was looked at.
 WITH spent AS (
     UPDATE auth.oauth_flows SET spent_at = CURRENT_TIMESTAMP
     WHERE id = $16 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
@@ -188,14 +179,18 @@ WITH spent AS (
     RETURNING u.id
 ), noted AS (
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL FROM cleared c WHERE h.id = $2
+), room AS MATERIALIZED (
+    SELECT c.id AS user_id, ARRAY(SELECT auth.make_room(c.id, $7, $17)) AS ended FROM cleared c
 ), issued AS (
     INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at)
-    SELECT id, $6, $7, CURRENT_TIMESTAMP + make_interval(days => $14) FROM cleared
+    SELECT user_id, $6, $7, CURRENT_TIMESTAMP + make_interval(days => $14) FROM room
+), opened AS (
+    INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, device_metadata, ip_address,
+                               user_agent, location, expires_at)
+    SELECT user_id, $5, $7, $8, $9, $10, $11::inet, $12, $15, CURRENT_TIMESTAMP + make_interval(days => $13) FROM room
+    RETURNING user_id, id, expires_at
 )
-INSERT INTO auth.sessions (user_id, session_token, device_id, platform, device_name, device_metadata, ip_address,
-                           user_agent, location, expires_at)
-SELECT id, $5, $7, $8, $9, $10, $11::inet, $12, $15, CURRENT_TIMESTAMP + make_interval(days => $13) FROM cleared
-RETURNING user_id, id, expires_at
+SELECT o.user_id, o.id, o.expires_at, r.ended FROM opened o JOIN room r USING (user_id)
 
 -- function: auth.delete_account
 -- Put an account out of reach: nobody logs in, no token is good, phone number and e-mail address are free. One row for

@@ -138,12 +138,7 @@ BEGIN
     UPDATE auth.login_history h SET success = TRUE, failure_reason = NULL WHERE h.id = attempt;
     RETURN QUERY SELECT owner, NULL::uuid;
     IF is_gone THEN
-        UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-        WHERE t.user_id = owner AND t.revoked IS NOT TRUE
-          AND NOT EXISTS (SELECT FROM auth.sessions s
-                          WHERE s.id = kept AND s.user_id = owner AND s.device_id = t.device_id);
-        RETURN QUERY WITH gone AS (DELETE FROM auth.sessions s WHERE s.user_id = owner AND s.id <> kept RETURNING s.id)
-            SELECT owner, g.id FROM gone g;
+        RETURN QUERY SELECT owner, e.id FROM auth.end_sessions(owner, NULL, kept) e(id);
     END IF;
 END
 $$;

@@ -60,12 +60,28 @@ SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 
     expires_at, CASE WHEN length(location::text) <= 1000 THEN location END
 FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
 
+-- function: auth.end_sessions
+-- End one session of a user, or where none is named all but the spared one, if there is one; and the refresh tokens of the
+-- same devices, also of those whose sessions have run out. Returns the sessions that were there. Each step sees what was
+-- committed before it: whoever locks the user's row and then calls this leaves no session to a login that was faster. The
+-- tokens come before the sessions, as a refresh takes them.
+CREATE OR REPLACE FUNCTION auth.end_sessions(owner UUID, one UUID, spared UUID) RETURNS SETOF UUID LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    WHERE t.user_id = owner AND t.revoked IS NOT TRUE
+      AND (one IS NULL OR t.device_id = (SELECT s.device_id FROM auth.sessions s WHERE s.id = one AND s.user_id = owner))
+      AND NOT EXISTS (SELECT FROM auth.sessions s
+                      WHERE s.id = spared AND s.user_id = owner AND s.device_id = t.device_id);
+    RETURN QUERY
+        DELETE FROM auth.sessions s
+        WHERE s.user_id = owner AND (one IS NULL OR s.id = one) AND s.id IS DISTINCT FROM spared
+        RETURNING s.id;
+END
+$$;
+
 -- name: revoke_own(owner, session, spared) -> UUID
--- End one session of a user, or all but the spared one; returns those that were there. A trigger ends the refresh tokens
--- of their devices.
-DELETE FROM auth.sessions
-WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
-RETURNING id
+-- End one session of a user, or all but the spared one; returns those that were there.
+SELECT * FROM auth.end_sessions($1, $2, $3)
 
 -- name: revoke(sessions) -> RevokedRow
 -- End these sessions; returns those that were there, and whose they were.

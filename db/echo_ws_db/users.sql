@@ -37,13 +37,8 @@ WHERE u.id = $1
 -- without. No row: no such user.
 WITH changed AS (
     UPDATE auth.users SET locked = TRUE, locked_until = $2 WHERE id = $1 AND deleted_at IS NULL RETURNING id
-), revoked AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    FROM changed c WHERE t.user_id = c.id AND t.revoked IS NOT TRUE
-), ended AS (
-    DELETE FROM auth.sessions s USING changed c WHERE s.user_id = c.id RETURNING s.id
 )
-SELECT c.id, e.id FROM changed c LEFT JOIN ended e ON TRUE
+SELECT c.id, e.id FROM changed c LEFT JOIN auth.end_sessions(c.id, NULL, NULL) e(id) ON TRUE
 
 -- name: unlock(owner) -> UUID
 -- Let a user in again, whether an operator or failures locked it, and forget the failures. No row: no such user.

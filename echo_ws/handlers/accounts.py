@@ -78,12 +78,14 @@ async def open_session(
     services, user, password_hash = ctx.accounts, tried.user_id, tried.password_hash
     assert user
     assert password_hash
-    ctx.services.sessions.revoked(await accounts.make_room(ctx.db, user, device.device_id, MOST_SESSIONS))
     token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
     digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
-    row = await accounts.log_in(ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days, flow)
+    row = await accounts.log_in(
+        ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days, flow, most=MOST_SESSIONS
+    )
     if row is None:
         return None
+    ctx.services.sessions.revoked(row.ended)
     log.info("logged_in", user=row.user_id, session=row.session)
     return services.logged_in(row, token, refresh_token)
 

@@ -1,0 +1,171 @@
+"""What ends a user's sessions, beside a login that commits in that moment."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from echo_ws_db import accounts, oauth, sessions, users, verifications
+from echo_ws_db.accounts import Device, LoggedInRow
+from echo_ws_db.pool import Store
+from echo_ws_db.rows import Database
+from tests.support.other_service import Sql
+from tests.support.waiting import until
+from tests.support.world import World
+
+HASH, NEW_HASH, DIGEST = "the hash", "another hash", "digest of a code"
+
+
+class Owner(NamedTuple):
+    user: UUID
+    phone: str
+    kept: UUID
+    """The session in which the owner acts."""
+
+
+@pytest.fixture
+async def owner(people: World) -> Owner:
+    phone = people.phone()
+    user = await users.add(people.store, phone, "Alice", HASH)
+    assert user
+    opened = await log_in(people.store, user, "at-home")
+    assert opened
+    return Owner(user, phone, opened.session)
+
+
+@pytest.fixture
+async def elsewhere(people: World) -> AsyncIterator[Sql]:
+    """Yield a connection in the middle of a transaction."""
+    connection: Sql = await asyncpg.connect(people.database_url, server_settings={"timezone": "UTC"})
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    await connection.execute("BEGIN")
+    yield connection
+    await connection.close()
+
+
+async def log_in(db: Database, user: UUID, device: str, *, days: int = 1, most: int = 10) -> LoggedInRow | None:
+    tokens, place = (str(uuid4()), str(uuid4())), Device(device, "web", None, {}, None, None)
+    return await accounts.log_in(db, user, uuid4(), HASH, HASH, *tokens, place, days, 1, most=most)
+
+
+async def change_password(store: Store, owner: Owner) -> Any:
+    return await accounts.change_password(store, owner.user, uuid4(), HASH, NEW_HASH, owner.kept)
+
+
+async def reset_password(store: Store, owner: Owner) -> Any:
+    verification = uuid4()
+    await verifications.ask(store, verification, "password_reset", owner.phone, None, None, DIGEST, 60)
+    return await accounts.reset_password(store, verification, DIGEST, NEW_HASH)
+
+
+async def change_phone(store: Store, owner: Owner) -> Any:
+    verification, phone = uuid4(), f"{owner.phone}9"
+    await verifications.ask(store, verification, "phone_change", phone, None, owner.user, DIGEST, 60)
+    return await accounts.change_phone(store, verification, owner.user, DIGEST, owner.kept)
+
+
+async def unlink(store: Store, owner: Owner) -> Any:
+    await store.execute(
+        "INSERT INTO auth.oauth_providers (user_id, provider, provider_user_id) VALUES ($1, 'github', $2)",
+        owner.user,
+        str(owner.user),
+    )
+    return await oauth.unlink(store, owner.user, uuid4(), HASH, "github", owner.kept)
+
+
+async def lock(store: Store, owner: Owner) -> Any:
+    return await users.lock(store, owner.user, None)
+
+
+End: TypeAlias = Callable[[Store, Owner], Coroutine[Any, Any, Any]]
+
+ENDINGS: list[End] = [change_password, reset_password, change_phone, unlink, lock]
+
+
+async def refresh_tokens(db: Sql, user: UUID) -> list[str]:
+    """Return the devices that have one which is still good."""
+    good = "SELECT device_id FROM auth.refresh_tokens WHERE user_id = $1 AND revoked IS NOT TRUE ORDER BY device_id"
+    return [row["device_id"] for row in await db.fetch(good, user)]
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+async def test_a_login_that_commits_meanwhile_is_ended_too(
+    people: World, db: Sql, owner: Owner, elsewhere: Sql, end: End
+) -> None:
+    """Whoever has the old password, and is quick, has nothing."""
+    opened = await log_in(elsewhere, owner.user, "of-a-thief")
+    assert opened
+    ending = asyncio.create_task(end(people.store, owner))
+    await until(lambda: is_held_up(db, elsewhere))
+    await elsewhere.execute("COMMIT")
+
+    ended = await ending
+
+    is_home_kept = end in {change_password, change_phone, unlink}
+    assert opened.session in (ended[1] if isinstance(ended, tuple) else ended)
+    assert [owner.kept] * is_home_kept == [row.id for row in await sessions.of_user(people.store, owner.user)]
+    assert (["at-home"] if is_home_kept else []) == await refresh_tokens(db, owner.user)
+
+
+async def is_held_up(db: Sql, by: Sql) -> bool:
+    """Tell whether anybody waits for what a connection has locked."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+    return bool(await db.fetchval(waiting, by.get_server_pid()))
+
+
+async def test_of_two_logins_on_one_device_the_later_ends_the_other(
+    people: World, db: Sql, owner: Owner, elsewhere: Sql
+) -> None:
+    first = await log_in(elsewhere, owner.user, "tablet")
+    assert first
+    logging_in = asyncio.create_task(log_in(people.store, owner.user, "tablet"))
+    await until(lambda: is_held_up(db, elsewhere))
+    await elsewhere.execute("COMMIT")
+
+    second = await logging_in
+
+    assert second
+    assert [first.session] == second.ended
+    assert {owner.kept, second.session} == {row.id for row in await sessions.of_user(people.store, owner.user)}
+    assert ["at-home", "tablet"] == await refresh_tokens(db, owner.user)
+
+
+async def test_what_is_too_much_is_what_was_used_longest_ago(people: World, db: Sql, owner: Owner) -> None:
+    opened = [await log_in(people.store, owner.user, f"device-{n}", most=3) for n in range(3)]
+
+    assert [[], [], [owner.kept]] == [each.ended for each in opened if each]
+    assert ["device-0", "device-1", "device-2"] == await refresh_tokens(db, owner.user)
+
+
+async def test_a_login_that_comes_too_late_ends_nothing(people: World, owner: Owner) -> None:
+    await change_password(people.store, owner)
+
+    assert await log_in(people.store, owner.user, "at-home") is None
+    assert [owner.kept] == [row.id for row in await sessions.of_user(people.store, owner.user)]
+
+
+async def test_to_end_all_others_ends_devices_too_whose_session_has_run_out(
+    people: World, db: Sql, owner: Owner
+) -> None:
+    """Their refresh token would bring them back."""
+    await log_in(people.store, owner.user, "lent", days=0)
+    assert ["at-home", "lent"] == await refresh_tokens(db, owner.user)
+
+    await sessions.revoke_own(people.store, owner.user, None, owner.kept)
+
+    assert ["at-home"] == await refresh_tokens(db, owner.user)
+
+
+async def test_to_end_one_leaves_the_others(people: World, db: Sql, owner: Owner) -> None:
+    lent, stranger = await log_in(people.store, owner.user, "lent"), await people.user("Mallory")
+    assert lent
+
+    assert [] == await sessions.revoke_own(people.store, stranger, lent.session, None)
+    assert [lent.session] == await sessions.revoke_own(people.store, owner.user, lent.session, None)
+
+    assert ["at-home"] == await refresh_tokens(db, owner.user)
+    assert [owner.kept] == [row.id for row in await sessions.of_user(people.store, owner.user)]
