@@ -245,7 +245,7 @@ class Listener:
         self.handshake_timeout_s = settings.handshake_timeout_s
         self.state = ServerState()
         self.config = Config(
-            _forgiving(app),
+            gently(app),
             http=HttpProtocol,
             ws=Connection,
             lifespan="off",
@@ -321,10 +321,16 @@ async def listen(service: Service, sock: socket.socket, app: ASGIApp) -> Listene
     return listener
 
 
-def _forgiving(app: ASGIApp) -> ASGIApp:
-    """Return ``app`` without the traceback for every client that leaves, or is sent away, in the middle of a body."""
+def gently(app: ASGIApp) -> ASGIApp:
+    """Return ``app`` begun once in a turn of the loop, so that sockets never wait for all requests that came at once.
+
+    And without the traceback for every client that leaves, or is sent away, in the middle of a body.
+    """
+    turnstile = asyncio.Lock()
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async with turnstile:
+            await asyncio.sleep(0)
         with contextlib.suppress(ClientDisconnect):
             await app(scope, receive, send)
 
