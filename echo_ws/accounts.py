@@ -1,8 +1,10 @@
 """What the handlers of accounts work with, one of each for a worker: keys, senders, the thread for passwords."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 from uuid import UUID
 
 from echo_ws_protocol.replies import LoggedIn
@@ -11,7 +13,7 @@ from . import codes, tokens
 from .errors import BadField, Busy, Forbidden, RateLimited
 from .events import utc
 from .limits import Limits
-from .passwords import BadPassword, PasswordThread, TooManyPasswords, check
+from .passwords import BadPassword, PasswordThread, check, needs_rehash
 from .phones import BadPhone, e164
 from .post import Post
 from .providers import Provider, open_providers
@@ -19,10 +21,11 @@ from .senders import Notice, open_sender
 from .settings import Settings
 from .web import Web
 
-T = TypeVar("T")
-
 MOST_SESSIONS = 10
 """Sessions of a user; one more ends the one that was used longest ago."""
+
+MOST_WAITING, LONGEST_WAIT_S = 8, 2.0
+"""How many passwords wait while one is hashed, and for how long."""
 
 BUSY_MS = 2000
 """When to try again while too many passwords wait."""
@@ -54,6 +57,8 @@ class Accounts:
         self._clock = clock
         self._access = access
         self._passwords = PasswordThread()
+        self._turn = asyncio.Lock()
+        self._waiting = 0
         self._web = Web(settings.oauth_deadline_s) if settings.oauth else None
         self._providers = open_providers(settings, self._web, clock) if self._web else {}
         self._redirects = frozenset(settings.oauth_redirects)
@@ -110,28 +115,40 @@ class Accounts:
 
     # Passwords.
 
-    def check_room(self) -> None:
-        """Return if a password can be checked soon: to be asked before the try at it is counted."""
-        if self._passwords.is_full:
-            raise Busy("too many passwords wait to be checked", retry_after_ms=BUSY_MS)
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until those who came before are through, or raise what to answer where too many wait, or for too long.
 
-    async def hash(self, password: str) -> str:
-        """Return the hash of a password that ``check_new`` let pass."""
-        return await self._soon(self._passwords.hash(password))
+        What a try at a password asks of the database is done in its turn, too: a crowd at the door takes neither all
+        connections nor, beside the thread, the other cores.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise _too_many()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise _too_many() from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Tell whether the password is right; it takes as long where there is none."""
-        return await self._soon(self._passwords.verify(password_hash, password))
+        """Tell whether the password is right, in a turn; it takes as long where there is none."""
+        return await self._passwords.verify(password_hash, password)
+
+    async def hash(self, password: str) -> str:
+        """Wait for a turn and return the hash of a password that ``check_new`` let pass."""
+        async with self.turn():
+            return await self._passwords.hash(password)
 
     async def rehash(self, password_hash: str, password: str) -> str:
         """Return the hash, or another of the same password where it was made with another cost than ours."""
-        return await self._soon(self._passwords.rehash(password_hash, password))
-
-    async def _soon(self, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        except TooManyPasswords as error:
-            raise Busy(str(error), retry_after_ms=BUSY_MS) from None
+        return await self.hash(password) if needs_rehash(password_hash) else password_hash
 
     # Sessions.
 
@@ -155,6 +172,10 @@ def check_new(password: str, phone: str, field: str = "$.password") -> None:
         check(password, phone)
     except BadPassword as error:
         raise BadField(str(error), field=field) from None
+
+
+def _too_many() -> Busy:
+    return Busy("too many passwords wait to be checked", retry_after_ms=BUSY_MS)
 
 
 def phone_of(text: str) -> str:

@@ -1,6 +1,6 @@
 """Passwords: argon2id with OWASP's least cost, verified exactly as received.
 
-A hash takes tens of milliseconds, so a server computes them on one thread of their own and refuses when too many wait.
+A hash takes tens of milliseconds, so a server computes them on one thread of their own.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ T = TypeVar("T")
 SHORTEST = 8
 LONGEST = 128
 LONGEST_BYTES = 512
-MAX_WAITING = 8
 NICE = 5
 """By how much the thread for passwords gives way to the event loop."""
 
@@ -32,10 +31,6 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, hash_len
 
 class BadPassword(Exception):
     """A password that cannot be set; the message says why."""
-
-
-class TooManyPasswords(Exception):
-    """More passwords wait to be hashed than can be soon; try again later."""
 
 
 def check(password: str, phone: str = "") -> None:
@@ -74,23 +69,13 @@ class PasswordThread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
-        self._waiting = 0
 
     async def hash(self, password: str) -> str:
         """Return the hash of a password that was checked."""
         return await self._run(_HASHER.hash, password)
 
-    async def rehash(self, password_hash: str, password: str) -> str:
-        """Return the hash of a password that was verified; another one if it was made with another cost."""
-        return await self._run(_HASHER.hash, password) if needs_rehash(password_hash) else password_hash
-
     async def verify(self, password_hash: str | None, password: str) -> bool:
         return await self._run(verify, password_hash, password)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one more would be refused now."""
-        return self._waiting > MAX_WAITING
 
     def warm_up(self) -> None:
         """Make what passwords are compared with, so that the first one takes no longer than the others."""
@@ -101,15 +86,8 @@ class PasswordThread:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.is_full:
-            raise TooManyPasswords("too many passwords wait to be checked, try again in a few seconds")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, functools.partial(function, *args, **kwargs)
-            )
-        finally:
-            self._waiting -= 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, functools.partial(function, *args, **kwargs))
 
 
 def _give_way() -> None:

@@ -49,10 +49,11 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     """Count the try, look at the password, open the session; whatever is wrong looks and lasts the same."""
     phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
     known = tokens.digest(command.known) if command.known else None
-    ctx.accounts.check_room()
     place = msgspec.to_builtins(command.location)
-    tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent, place)
-    if not await ctx.accounts.verify(tried.password_hash, command.password):
+    async with ctx.accounts.turn():
+        tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent, place)
+        is_right = await ctx.accounts.verify(tried.password_hash, command.password)
+    if not is_right:
         raise wrong_password()
     if tried.second_factor:
         await check_second_factor(ctx, command, tried, command.phone)
@@ -155,9 +156,10 @@ async def _check_code(
 
 async def check_own_password(ctx: Context, password: str) -> tuple[AttemptRow, str]:
     """Return the try and the hash if the password of who has a session is right; counted and noted as at a login."""
-    ctx.accounts.check_room()
-    tried = await _attempt_own(ctx)
-    if not await ctx.accounts.verify(tried.password_hash, password) or tried.password_hash is None:
+    async with ctx.accounts.turn():
+        tried = await _attempt_own(ctx)
+        is_right = await ctx.accounts.verify(tried.password_hash, password)
+    if not is_right or tried.password_hash is None:
         raise BadField("the password is not right", field="$.password")
     return tried, tried.password_hash
 

@@ -13,6 +13,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from echo_ws import codes, passwords
+from echo_ws.accounts import MOST_WAITING
 from echo_ws.settings import JwtKey
 from echo_ws_protocol.ids import uuid7
 from tests.support.doors import DOORS, Door, line, opened, post
@@ -551,7 +552,7 @@ async def test_who_comes_when_too_many_passwords_wait_comes_again_and_nothing_is
     people: World, alice: Person, db: Sql
 ) -> None:
     crowded = await people.worker()
-    crowded.server._accounts._passwords._waiting = passwords.MAX_WAITING + 1
+    crowded.server._accounts._waiting = MOST_WAITING
 
     answer = await post(crowded, None, "account.login", **login(alice.phone))
 
