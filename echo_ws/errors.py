@@ -73,6 +73,26 @@ class Forbidden(EchoError):
     code = ErrorCode.FORBIDDEN
 
 
+class Silenced(Forbidden):
+    """The admins have silenced you here."""
+
+
+class AdminsOnly(Forbidden):
+    """Only an admin of the conversation may do this."""
+
+
+class IsAdmin(Forbidden):
+    """An admin is not silenced; demote first."""
+
+
+class NotYours(Forbidden):
+    """It is the message of somebody else."""
+
+
+class Fixed(Forbidden):
+    """Copies, locations, contacts, stickers and polls stay as they are; delete it and send another."""
+
+
 class Blocking(Forbidden):
     """You have blocked this user; unblock first."""
 
@@ -156,7 +176,11 @@ class Unknown(EchoError):
 
 REFUSALS: dict[Refusal, type[EchoError]] = {
     "not_found": NotFound,
-    "forbidden": Forbidden,
+    "silenced": Silenced,
+    "admins_only": AdminsOnly,
+    "is_admin": IsAdmin,
+    "not_yours": NotYours,
+    "fixed": Fixed,
     "id_conflict": IdConflict,
     "bad_reply": BadReply,
     "blocking": Blocking,

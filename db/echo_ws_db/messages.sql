@@ -76,7 +76,8 @@ BEGIN
                        CASE WHEN (k.conversation_id, k.from_user_id) = (i.conversation, i.sender) THEN 'known' ELSE 'id_conflict' END
                    WHEN i.type IS NULL THEN 'not_found'
                    WHEN i.is_gone THEN 'gone'
-                   WHEN i.silenced OR i.role = 'reader' THEN 'forbidden'
+                   WHEN i.silenced THEN 'silenced'
+                   WHEN i.role = 'reader' THEN 'admins_only'
                    WHEN i.blocks THEN 'blocking'
                    WHEN i.conversation <> ALL (locked) THEN 'busy'
                    WHEN i.reply_to IS NOT NULL
@@ -168,8 +169,9 @@ BEGIN
     WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE;
     outcome = CASE
         WHEN old.id IS NULL THEN 'not_found'
-        WHEN old.from_user_id <> editor OR me.silenced OR old.forwarded_from_id IS NOT NULL
-             OR old.type IN ('location', 'contact', 'sticker', 'poll') THEN 'forbidden'
+        WHEN old.from_user_id <> editor THEN 'not_yours'
+        WHEN me.silenced THEN 'silenced'
+        WHEN old.forwarded_from_id IS NOT NULL OR old.type IN ('location', 'contact', 'sticker', 'poll') THEN 'fixed'
         WHEN new_content = '' AND old.type = 'text' THEN 'empty'
         WHEN new_content = old.content THEN 'ok'
         WHEN window_s > 0 AND old.created_at < CURRENT_TIMESTAMP - make_interval(secs => window_s) THEN 'too_late'
@@ -203,7 +205,7 @@ BEGIN
     outcome = CASE
         WHEN old.id IS NULL THEN 'not_found'
         WHEN old.from_user_id = remover OR may_moderate THEN 'ok'
-        ELSE 'forbidden'
+        ELSE 'not_yours'
     END;
     IF outcome = 'ok' THEN
         PERFORM messages.make_tombstones(ARRAY[message]);
@@ -235,7 +237,7 @@ BEGIN
             SELECT FROM messages.messages m
             WHERE m.id = message AND m.conversation_id = conversation AND m.seq > me.joined_seq AND m.deleted IS NOT TRUE
               AND m.withheld_from IS DISTINCT FROM reactor) THEN 'not_found'
-        WHEN me.silenced THEN 'forbidden'
+        WHEN me.silenced THEN 'silenced'
         WHEN NOT is_on OR EXISTS (SELECT FROM messages.reactions r
                                   WHERE r.message_id = message AND r.user_id = reactor AND r.emoji = with_emoji) THEN 'ok'
         WHEN (SELECT count(*) FROM messages.reactions r WHERE r.message_id = message AND r.user_id = reactor) >= 20
@@ -282,12 +284,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
     me messages.members = messages.enter(conversation, pinner);
     old messages.messages = messages.readable(conversation, message, pinner);
-    may_pin BOOLEAN = NOT me.silenced AND (me.role = 'admin' OR EXISTS (
-        SELECT FROM messages.conversations WHERE id = conversation AND type = 'direct'));
+    may_pin BOOLEAN = me.role = 'admin' OR EXISTS (
+        SELECT FROM messages.conversations WHERE id = conversation AND type = 'direct');
 BEGIN
     outcome = CASE
         WHEN me.user_id IS NULL OR old.id IS NULL THEN 'not_found'
-        WHEN NOT may_pin THEN 'forbidden'
+        WHEN me.silenced THEN 'silenced'
+        WHEN NOT may_pin THEN 'admins_only'
         WHEN is_on AND old.pinned_at IS NULL AND most <= (
             SELECT count(*) FROM messages.messages m
             WHERE m.conversation_id = conversation AND m.pinned_at IS NOT NULL AND m.deleted IS NOT TRUE) THEN 'too_many'

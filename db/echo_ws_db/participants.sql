@@ -20,7 +20,7 @@ CREATE OR REPLACE FUNCTION messages.as_admin(me messages.members) RETURNS TEXT L
     SELECT CASE
         WHEN me.user_id IS NULL THEN 'not_found'
         WHEN (SELECT c.type FROM messages.conversations c WHERE c.id = me.conversation_id) = 'direct' THEN 'wrong_type'
-        WHEN me.role <> 'admin' THEN 'forbidden'
+        WHEN me.role <> 'admin' THEN 'admins_only'
         ELSE 'ok'
     END
 $$;
@@ -218,7 +218,7 @@ BEGIN
     ELSIF them IS NULL THEN
         outcome = 'not_found';
     ELSIF is_on AND them.role = 'admin' THEN
-        outcome = 'forbidden';
+        outcome = 'is_admin';
     ELSIF is_on <> them.silenced THEN
         changed = jsonb_build_array(messages.amend(conversation, participant, them.role, is_on));
     END IF;

@@ -15,7 +15,7 @@ DECLARE
 BEGIN
     outcome = CASE
         WHEN me.user_id IS NULL OR poll.id IS NULL OR poll.type <> 'poll' THEN 'not_found'
-        WHEN me.silenced THEN 'forbidden'
+        WHEN me.silenced THEN 'silenced'
         WHEN wanted = ARRAY(SELECT v.option::int FROM messages.votes v
                             WHERE v.message_id = message AND v.user_id = voter ORDER BY v.option) THEN 'ok'
         WHEN poll.metadata ->> 'closes_at' <= to_char(CURRENT_TIMESTAMP::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') THEN 'closed'

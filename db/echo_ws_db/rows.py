@@ -13,7 +13,11 @@ Database: TypeAlias = "Store | asyncpg.Connection[asyncpg.Record]"
 
 Refusal: TypeAlias = Literal[
     "not_found",
-    "forbidden",
+    "silenced",
+    "admins_only",
+    "is_admin",
+    "not_yours",
+    "fixed",
     "id_conflict",
     "bad_reply",
     "blocking",

@@ -19,7 +19,7 @@ async def set_(ctx: Context, command: TypingSet) -> Done:
     if row is None:
         raise NotFound
     if not row.may_post:
-        raise Forbidden
+        raise Forbidden("you may not write here, so nobody hears that you do")
     if row.is_told and ctx.session.may_tell_typing(command, ctx.now):
         typing = Typing(conversation=command.conversation, user=ctx.user, kind=command.kind, expires_ms=EXPIRES_MS)
         ctx.mention(typing, row.kept_from or ())
