@@ -190,6 +190,14 @@ def test_every_log_event_that_operators_read_about_exists() -> None:
     assert [] == [event for event in events if f'"{event}"' not in source]
 
 
+def test_every_log_event_is_explained_to_operators() -> None:
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "echo_ws").rglob("*.py"))
+    events = set(re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"(\w+)\"", source))
+
+    assert {"worker_died", "logged_in"} <= events
+    assert not events - set(spans("docs/operating.md"))
+
+
 def test_the_settings_file_shown_to_operators_is_accepted(tmp_path: Path) -> None:
     (shown,) = blocks_in("docs/operating.md", "toml")
     file = tmp_path / "echo.toml"
