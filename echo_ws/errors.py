@@ -204,7 +204,7 @@ def as_echo_error(error: Exception) -> EchoError | None:
         case EchoError():
             return error
         case Refused(outcome=outcome):
-            return REFUSALS[outcome]()
+            return REFUSALS.get(outcome, Forbidden)()  # a later release, whose functions are in place, knows more
         case Unavailable():
             return Busy()
         case NoVerdict():
