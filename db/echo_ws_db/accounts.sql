@@ -115,20 +115,22 @@ WHERE u.id = $1
 
 -- name: change_phone(verification, owner, digest, kept) -> MovedRow
 -- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
--- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken.
+-- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken. The number
+-- comes last: it is a key, and a refresh that these sessions wait for refers to the user.
 WITH tried AS MATERIALIZED (
     SELECT verified, phone, user_id FROM auth.try_code($1, 'phone_change', $2, $3)
-), before AS (
-    SELECT u.id, u.phone FROM auth.users u WHERE u.id = $2
+), found AS MATERIALIZED (
+    SELECT u.id, u.phone AS before, t.phone
+    FROM tried t JOIN auth.users u ON u.id = t.user_id
+    WHERE t.verified AND u.deleted_at IS NULL AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
+    FOR NO KEY UPDATE OF u
+), ended AS MATERIALIZED (
+    SELECT f.id, f.phone, f.before, e.session
+    FROM found f LEFT JOIN auth.end_sessions(f.id, NULL, $4) e(session) ON TRUE
 ), changed AS (
-    UPDATE auth.users u SET phone = t.phone
-    FROM tried t
-    WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM auth.users o WHERE o.phone = t.phone)
-    RETURNING u.id
+    UPDATE auth.users u SET phone = e.phone FROM (SELECT DISTINCT id, phone FROM ended) e WHERE u.id = e.id RETURNING u.id
 )
-SELECT b.phone, e.id
-FROM changed c JOIN before b ON b.id = c.id LEFT JOIN auth.end_sessions(c.id, NULL, $4) e(id) ON TRUE
+SELECT e.before, e.session FROM ended e JOIN changed USING (id)
 
 -- name: change_email(verification, owner, digest) -> UUID
 -- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
@@ -148,11 +150,9 @@ CREATE OR REPLACE FUNCTION auth.make_room(owner UUID, device TEXT, most INT) RET
 DECLARE
     one UUID;
 BEGIN
+    RETURN QUERY SELECT * FROM auth.end_device(owner, device);
     FOR one IN
-        SELECT s.id FROM auth.sessions s WHERE s.user_id = owner AND s.device_id = device
-        UNION ALL
-        (SELECT s.id FROM auth.sessions s WHERE s.user_id = owner AND s.device_id <> device
-         ORDER BY s.last_activity_at DESC, s.id OFFSET most - 1)
+        SELECT s.id FROM auth.sessions s WHERE s.user_id = owner ORDER BY s.last_activity_at DESC, s.id OFFSET most - 1
     LOOP
         RETURN QUERY SELECT * FROM auth.end_sessions(owner, one, NULL);
     END LOOP;

@@ -41,18 +41,15 @@ WHERE t.token = $1 AND t.revoked AND t.revoked_at > CURRENT_TIMESTAMP - make_int
 -- name: revoke_family(digest, address, user_agent) -> UUID
 -- End what a token that was spent before belongs to, and note it: somebody has a copy. A later login on the same device
 -- is another family. Returns the sessions that were ended.
-WITH old AS (
+WITH old AS MATERIALIZED (
     SELECT t.user_id, t.device_id, t.created_at FROM auth.refresh_tokens t
     WHERE t.token = $1 AND t.revoked AND t.expires_at > CURRENT_TIMESTAMP
       AND EXISTS (SELECT FROM auth.refresh_tokens n
                   WHERE n.user_id = t.user_id AND n.device_id = t.device_id AND n.revoked IS NOT TRUE)
       AND NOT EXISTS (SELECT FROM auth.sessions s
                       WHERE s.user_id = t.user_id AND s.device_id = t.device_id AND s.created_at > t.created_at)
-), revoked AS (
-    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
-    FROM old WHERE t.user_id = old.user_id AND t.device_id = old.device_id AND t.revoked IS NOT TRUE
 ), noted AS (
     INSERT INTO auth.login_history (user_id, phone, success, failure_reason, ip_address, user_agent, device_id)
     SELECT user_id, '', FALSE, 'refresh_token_reused', $2::inet, $3, device_id FROM old
 )
-DELETE FROM auth.sessions s USING old WHERE s.user_id = old.user_id AND s.device_id = old.device_id RETURNING s.id
+SELECT e.id FROM old CROSS JOIN LATERAL auth.end_device(old.user_id, old.device_id) e(id)

@@ -79,10 +79,22 @@ BEGIN
 END
 $$;
 
+-- function: auth.end_device
+-- End all that a user has on a device, likewise.
+CREATE OR REPLACE FUNCTION auth.end_device(owner UUID, device TEXT) RETURNS SETOF UUID LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE auth.refresh_tokens t SET revoked = TRUE, revoked_at = CURRENT_TIMESTAMP
+    WHERE t.user_id = owner AND t.device_id = device AND t.revoked IS NOT TRUE;
+    RETURN QUERY DELETE FROM auth.sessions s WHERE s.user_id = owner AND s.device_id = device RETURNING s.id;
+END
+$$;
+
 -- name: revoke_own(owner, session, spared) -> UUID
 -- End one session of a user, or all but the spared one; returns those that were there.
 SELECT * FROM auth.end_sessions($1, $2, $3)
 
 -- name: revoke(sessions) -> RevokedRow
 -- End these sessions; returns those that were there, and whose they were.
-DELETE FROM auth.sessions WHERE id = ANY ($1::uuid[]) RETURNING id, user_id
+SELECT e.id, s.user_id
+FROM auth.sessions s CROSS JOIN LATERAL auth.end_sessions(s.user_id, s.id, NULL) e(id)
+WHERE s.id = ANY ($1::uuid[])

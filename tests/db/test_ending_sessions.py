@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from echo_ws_db import accounts, oauth, sessions, users, verifications
+from echo_ws_db import refresh_tokens as tokens
 from echo_ws_db.accounts import Device, LoggedInRow
 from echo_ws_db.pool import Store
 from echo_ws_db.rows import Database
@@ -48,8 +49,8 @@ async def elsewhere(people: World) -> AsyncIterator[Sql]:
 
 
 async def log_in(db: Database, user: UUID, device: str, *, days: int = 1, most: int = 10) -> LoggedInRow | None:
-    tokens, place = (str(uuid4()), str(uuid4())), Device(device, "web", None, {}, None, None)
-    return await accounts.log_in(db, user, uuid4(), HASH, HASH, *tokens, place, days, 1, most=most)
+    digests, place = (str(uuid4()), str(uuid4())), Device(device, "web", None, {}, None, None)
+    return await accounts.log_in(db, user, uuid4(), HASH, HASH, *digests, place, days, 1, most=most)
 
 
 async def change_password(store: Store, owner: Owner) -> Any:
@@ -79,6 +80,29 @@ async def unlink(store: Store, owner: Owner) -> Any:
 
 async def lock(store: Store, owner: Owner) -> Any:
     return await users.lock(store, owner.user, None)
+
+
+async def sign_out(store: Store, owner: Owner) -> Any:
+    return await sessions.revoke_own(store, owner.user, await lent_session(store, owner), None)
+
+
+async def revoke(store: Store, owner: Owner) -> Any:
+    return [row.id for row in await sessions.revoke(store, [await lent_session(store, owner)])]
+
+
+async def use_a_spent_token_again(store: Store, owner: Owner) -> Any:
+    token = str(uuid4())
+    await store.execute(
+        "INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at, revoked)"
+        " VALUES ($1, $2, 'lent', now() + INTERVAL '1 h', TRUE)",
+        owner.user,
+        token,
+    )
+    return await tokens.revoke_family(store, token, None, None)
+
+
+async def lent_session(store: Store, owner: Owner) -> UUID:
+    return next(row.id for row in await sessions.of_user(store, owner.user) if row.device_id == "lent")
 
 
 End: TypeAlias = Callable[[Store, Owner], Coroutine[Any, Any, Any]]
@@ -115,6 +139,31 @@ async def is_held_up(db: Sql, by: Sql) -> bool:
     """Tell whether anybody waits for what a connection has locked."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
     return bool(await db.fetchval(waiting, by.get_server_pid()))
+
+
+@pytest.mark.parametrize("end", [*ENDINGS, sign_out, revoke, use_a_spent_token_again])
+async def test_a_refresh_under_way_is_waited_for_and_ended_too(
+    people: World, db: Sql, owner: Owner, elsewhere: Sql, end: End
+) -> None:
+    """It takes the token, then refers to the user and writes the session: the other way round would be a deadlock."""
+    lent = await log_in(people.store, owner.user, "lent")
+    assert lent
+    token = "SELECT FROM auth.refresh_tokens WHERE user_id = $1 AND device_id = 'lent' FOR NO KEY UPDATE"
+    await elsewhere.execute(token, owner.user)
+    ending = asyncio.create_task(end(people.store, owner))
+    await until(lambda: is_held_up(db, elsewhere))
+    await elsewhere.execute(
+        "INSERT INTO auth.refresh_tokens (user_id, token, device_id, expires_at) VALUES ($1, $2, 'lent', now() + '1h')",
+        owner.user,
+        str(uuid4()),
+    )
+    await elsewhere.execute("UPDATE auth.sessions SET last_activity_at = now() WHERE id = $1", lent.session)
+    await elsewhere.execute("COMMIT")
+
+    ended = await ending
+
+    assert lent.session in (ended[1] if isinstance(ended, tuple) else ended)
+    assert "lent" not in await refresh_tokens(db, owner.user)
 
 
 async def test_of_two_logins_on_one_device_the_later_ends_the_other(
