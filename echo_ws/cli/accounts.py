@@ -1,5 +1,7 @@
 import asyncio
 import sys
+from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import click
@@ -62,9 +64,10 @@ def issue(settings: Settings, audit: Audit, user: str, device: str | None, platf
 
 @session.command(name="list")
 @click.argument("user")
+@click.option("--json", "is_json", is_flag=True, help="One JSON object a line.")
 @configured()
 @audited
-def list_(settings: Settings, audit: Audit, user: str) -> None:
+def list_(settings: Settings, audit: Audit, user: str, *, is_json: bool) -> None:
     """List the sessions of USER, the one used last first."""
 
     async def work(store: Store) -> tuple[UUID, list[sessions.SessionListRow]]:
@@ -76,6 +79,9 @@ def list_(settings: Settings, audit: Audit, user: str) -> None:
     if not rows:
         click.echo("no sessions", err=True)
     for row in rows:
+        if is_json:
+            click.echo(as_json(row))
+            continue
         device = f"{row.device_name or row.device_id} ({row.platform})"
         used = f"used {row.last_activity_at:%Y-%m-%d %H:%M}{f' from {row.ip_address}' if row.ip_address else ''}"
         click.echo(f"{row.id}  {device}  {used}, ends {row.expires_at:%Y-%m-%d}")
@@ -120,6 +126,15 @@ def demo_users(settings: Settings, count: int) -> None:
             bar.update(len(batch))
 
         asyncio.run(create_demo_users(named, count, show))
+
+
+def as_json(row: NamedTuple) -> bytes:
+    """Return a row of the database, whose times are UTC."""
+    utc = {
+        name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        for name, value in row._asdict().items()
+    }
+    return msgspec.json.encode(utc)
 
 
 def number_of(phone: str) -> str:

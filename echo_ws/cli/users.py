@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import click
-import msgspec
 
 from echo_ws import passwords
 from echo_ws.config import Settings
@@ -12,7 +11,7 @@ from echo_ws_db import accounts, users
 from echo_ws_db.accounts import Fate
 from echo_ws_db.pool import Store
 
-from .accounts import announce, find, number_of
+from .accounts import announce, as_json, find, number_of
 from .audit import Audit, audited
 from .database import with_store
 from .options import Stop, configured
@@ -74,11 +73,10 @@ def show(settings: Settings, audit: Audit, who: str, *, is_json: bool) -> None:
     if row is None:
         raise _nobody(who)
     audit("user_shown", user=row.user)
-    fields = row._asdict()
     if is_json:
-        click.echo(msgspec.json.encode({name: _with_zone(value) for name, value in fields.items()}))
+        click.echo(as_json(row))
         return
-    for name, value in fields.items():
+    for name, value in row._asdict().items():
         click.echo(f"{name.replace('_', ' '):<15}{_plain(value)}")
 
 
@@ -102,9 +100,9 @@ def lock(settings: Settings, audit: Audit, who: str, span: timedelta | None, unt
         ended = await users.lock(store, owner, ends)
         if ended is None:
             raise _nobody(who)
-        audit("user_locked", user=owner, until=ends and _with_zone(ends), sessions=len(ended))
+        audit("user_locked", user=owner, until=ends and ends.replace(tzinfo=UTC), sessions=len(ended))
         await announce(settings, ended)
-        click.echo(f"locked{f' until {ends:%Y-%m-%d %H:%M} UTC' if ends else ''}; {len(ended)} sessions ended")
+        click.echo(f"locked{f' until {ends:%Y-%m-%d %H:%M} UTC' if ends else ''}; sessions ended: {len(ended)}")
 
     asyncio.run(with_store(settings, work))
 
@@ -157,11 +155,6 @@ def _ask_password(phone: str) -> str:
 
 def _nobody(who: str) -> Stop:
     return Stop(f"{who}: no such user; `echo-ws user add` adds one")
-
-
-def _with_zone(value: object) -> object:
-    """Return a time of the database as what it is: UTC."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 def _plain(value: object) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,9 @@ def test_the_token_of_a_new_session_is_shown_and_only_its_digest_stored(
     assert query("SELECT session_token FROM auth.sessions") == tokens.digest(result.stdout.strip())
     assert query("SELECT extract(day FROM expires_at - created_at) FROM auth.sessions") == 3
     assert "laptop (cli)" in run("session", "list", user).stdout
+    (listed,) = map(json.loads, run("session", "list", user, "--json").stdout.splitlines())
+    assert ("laptop", "cli") == (listed["device_name"], listed["platform"])
+    assert datetime.now(UTC) < datetime.fromisoformat(listed["expires_at"])
 
 
 @pytest.mark.parametrize("who", [str(uuid.UUID(int=7)), "+4915100000000"])
@@ -198,7 +202,7 @@ def test_a_locked_user_has_no_session_and_no_way_back(run: Run, query: Query, us
     locked = run("user", "lock", PHONE, "--for", "2h")
 
     assert 0 == locked.exit_code
-    assert locked.stdout.endswith("UTC; 1 sessions ended\n")
+    assert locked.stdout.endswith("UTC; sessions ended: 1\n")
     assert query("SELECT locked FROM auth.users")
     assert (
         119 <= query("SELECT extract(epoch FROM locked_until - now() AT TIME ZONE 'UTC') / 60 FROM auth.users") <= 120
