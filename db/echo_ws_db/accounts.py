@@ -87,9 +87,10 @@ async def attempt(
     address: Address,
     user_agent: str | None,
     location: Mapping[str, str] | None = None,
+    verification: UUID | None = None,
 ) -> AttemptRow:
     """Count a try at a password; ``known`` is the digest of a token that the device has."""
-    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent, location)
+    record = await db.fetchrow(SQL.attempt, phone, owner, known, device_id, address, user_agent, location, verification)
     assert record
     return AttemptRow(*record)
 
@@ -97,6 +98,11 @@ async def attempt(
 async def note(db: Database, attempt: UUID, reason: str) -> None:
     """Note why a try failed whose password was right."""
     await db.execute(SQL.note, attempt, reason)
+
+
+async def spare(db: Database, attempt: UUID, owner: UUID) -> None:
+    """Note that a try with the right password needs a code as well, which is no failure."""
+    await db.execute(SQL.spare, attempt, owner)
 
 
 async def protect(db: Database, owner: UUID, attempt: UUID, password_hash: str, *, second_factor: bool) -> bool:
@@ -117,9 +123,9 @@ async def change_phone(
     return (rows[0].phone, [row.session for row in rows if row.session]) if rows else None
 
 
-async def change_email(db: Database, verification: UUID, owner: UUID, digest: str) -> bool:
+async def change_email(db: Database, verification: UUID, owner: UUID, digest: str, acting: UUID) -> bool:
     """Give a user the e-mail address if the code is right; tell whether it was."""
-    return await db.fetchval(SQL.change_email, verification, owner, digest) is not None
+    return await db.fetchval(SQL.change_email, verification, owner, digest, acting) is not None
 
 
 async def log_in(
@@ -136,10 +142,12 @@ async def log_in(
     flow: UUID | None = None,
     *,
     most: int,
+    code_checked: bool,
 ) -> LoggedInRow | None:
     """Open a session, one of so many at most, and spend the flow that proves the owner, if one does.
 
-    None if the password is no longer the one that was looked at, the flow was spent, or the user may not.
+    None if the password is no longer the one that was looked at, the flow was spent, or the user may not: not without a
+    code, if one is asked for by now.
     """
     record = await db.fetchrow(
         SQL.log_in,
@@ -160,6 +168,7 @@ async def log_in(
         device.location,
         flow,
         most,
+        code_checked,
     )
     return LoggedInRow(*record) if record else None
 

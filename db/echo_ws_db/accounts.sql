@@ -24,13 +24,22 @@ SELECT auth.add_user(phone, $3, $4) AS id FROM tried WHERE verified
 
 -- name: reset_password(verification, digest, password_hash) -> EndedRow
 -- Try a code. If it is right the password is set, and all sessions and refresh tokens end: a row for each session, or
--- one without. No row: wrong, spent or too old.
-WITH tried AS MATERIALIZED (
-    SELECT verified, user_id FROM auth.try_code($1, 'password_reset', NULL, $2)
+-- one without. No row: wrong, spent, too old, or sent to a number that is the user's no longer. The user's row comes before
+-- the code's, as at a deletion; for nobody a try counts as well.
+WITH found AS MATERIALIZED (
+    SELECT u.id, u.phone
+    FROM auth.otp_verifications v JOIN auth.users u ON u.id = v.user_id
+    WHERE v.id = $1 AND u.deleted_at IS NULL
+    FOR NO KEY UPDATE OF u
+), tried AS MATERIALIZED (
+    SELECT f.id
+    FROM (SELECT) one LEFT JOIN found f ON TRUE
+    CROSS JOIN LATERAL auth.try_code($1, 'password_reset', f.id, $2) t
+    WHERE t.verified AND t.phone = f.phone
 ), changed AS (
     UPDATE auth.users u
     SET password_hash = $3, failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END
-    FROM tried t WHERE t.verified AND u.id = t.user_id AND u.deleted_at IS NULL
+    FROM tried t WHERE u.id = t.id
     RETURNING u.id
 )
 SELECT c.id, e.id FROM changed c LEFT JOIN auth.end_sessions(c.id, NULL, NULL) e(id) ON TRUE
@@ -48,10 +57,11 @@ WITH changed AS (
 )
 SELECT c.id, e.id FROM changed c LEFT JOIN auth.end_sessions(c.id, NULL, $5) e(id) ON TRUE
 
--- name: attempt(phone, owner, known, device_id, address, user_agent, location) -> AttemptRow
+-- name: attempt(phone, owner, known, device_id, address, user_agent, location, verification) -> AttemptRow
 -- Count a try at a password before it is looked at, as if it had failed: five in a row lock for a minute, each more for
 -- twice as long, up to fifteen. A known device (the digest of a session or refresh token of it that still holds) is not
--- locked out by others, nor is who names the owner by id, having a session. No hash: nothing may fit. The history says why.
+-- locked out by others, nor is who names the owner by id, having a session, or a login's verification that still waits for
+-- its code: the password was right when that was sent. No hash: nothing may fit. The history says why.
 WITH found AS (
     SELECT u.id,
            coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE) AS is_locked,
@@ -61,7 +71,10 @@ WITH found AS (
                      AND s.expires_at > CURRENT_TIMESTAMP)
            OR EXISTS (SELECT FROM auth.refresh_tokens t
                       WHERE t.token = $3 AND t.user_id = u.id AND t.device_id = $4 AND t.revoked IS NOT TRUE
-                        AND t.expires_at > CURRENT_TIMESTAMP) AS is_known
+                        AND t.expires_at > CURRENT_TIMESTAMP)
+           OR EXISTS (SELECT FROM auth.otp_verifications v
+                      WHERE v.id = $8 AND v.user_id = u.id AND v.purpose = 'login' AND v.verified IS NOT TRUE
+                        AND coalesce(v.attempts, 0) < 5 AND v.expires_at > CURRENT_TIMESTAMP) AS is_known
     FROM auth.users u
     WHERE u.id = coalesce($2, (SELECT id FROM auth.users WHERE phone = $1)) AND u.deleted_at IS NULL
 ), counted AS (
@@ -93,6 +106,17 @@ SELECT n.id, c.id, c.password_hash, coalesce(c.second_factor, FALSE) FROM noted 
 -- Note why a try failed whose password was right.
 UPDATE auth.login_history SET failure_reason = $2 WHERE id = $1
 
+-- name: spare(attempt, owner) -> None
+-- Note that a code is needed, and take the try back from the failures: its password was right, and what locks the owner out
+-- would be the asking for a code.
+WITH noted AS (
+    UPDATE auth.login_history SET failure_reason = 'code_needed' WHERE id = $1
+)
+UPDATE auth.users u
+SET failed_login_attempts = greatest(coalesce(u.failed_login_attempts, 0) - 1, 0),
+    locked_until = CASE WHEN u.locked THEN u.locked_until END
+WHERE u.id = $2
+
 -- name: protect(owner, attempt, password_hash, second_factor) -> UUID
 -- Ask for a code at each login, or no longer, the password being right. No row: it was changed meanwhile.
 WITH changed AS (
@@ -115,10 +139,13 @@ WHERE u.id = $1
 
 -- name: change_phone(verification, owner, digest, kept) -> MovedRow
 -- Try a code. If it is right the user gets the number, and all sessions but one end, with the refresh tokens of all other
--- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken. The number
--- comes last: it is a key, and a refresh that these sessions wait for refers to the user.
-WITH tried AS MATERIALIZED (
-    SELECT verified, phone, user_id FROM auth.try_code($1, 'phone_change', $2, $3)
+-- devices: a row for each session, or one without, and the number before. No row: wrong, spent, too old, or taken, or the kept
+-- session has ended. The number comes last: it is a key, and a refresh that these sessions wait for refers to the user.
+WITH acting AS MATERIALIZED (
+    SELECT auth.act($2, $4) AS may
+), tried AS MATERIALIZED (
+    SELECT t.verified, t.phone, t.user_id
+    FROM acting a CROSS JOIN LATERAL auth.try_code(CASE WHEN a.may THEN $1::uuid END, 'phone_change', $2, $3) t
 ), found AS MATERIALIZED (
     SELECT u.id, u.phone AS before, t.phone
     FROM tried t JOIN auth.users u ON u.id = t.user_id
@@ -132,10 +159,14 @@ WITH tried AS MATERIALIZED (
 )
 SELECT e.before, e.session FROM ended e JOIN changed USING (id)
 
--- name: change_email(verification, owner, digest) -> UUID
--- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken.
-WITH tried AS MATERIALIZED (
-    SELECT verified, email, user_id FROM auth.try_code($1, 'email_verification', $2, $3)
+-- name: change_email(verification, owner, digest, acting) -> UUID
+-- Try a code. If it is right the user gets the e-mail address. No row: wrong, spent, too old, or taken, or the acting session
+-- has ended.
+WITH acting AS MATERIALIZED (
+    SELECT auth.act($2, $4) AS may
+), tried AS MATERIALIZED (
+    SELECT t.verified, t.email, t.user_id
+    FROM acting a CROSS JOIN LATERAL auth.try_code(CASE WHEN a.may THEN $1::uuid END, 'email_verification', $2, $3) t
 )
 UPDATE auth.users u SET email = t.email, email_verified = TRUE
 FROM tried t
@@ -159,11 +190,11 @@ BEGIN
 END
 $$;
 
--- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location, flow, most) -> LoggedInRow
+-- name: log_in(owner, attempt, password_hash, new_hash, session_digest, refresh_digest, device_id, platform, device_name, metadata, address, user_agent, session_days, refresh_days, location, flow, most, code_checked) -> LoggedInRow
 -- Open a session with a refresh token, the password being right, or a flow: that is spent, and its identity must still be
 -- the user's. The failures are forgotten, the history says so; what the device had before ends, and what is more than so
--- many sessions. No row, and nothing done: the password was changed, the user locked or deleted, or the flow spent, while it
--- was looked at.
+-- many sessions. No row, and nothing done but that the flow is spent: the password was changed, the user locked or deleted, a
+-- code asked for at each login, or the flow spent, while it was looked at.
 WITH spent AS (
     UPDATE auth.oauth_flows SET spent_at = CURRENT_TIMESTAMP
     WHERE id = $16 AND user_id IS NULL AND proven_at IS NOT NULL AND spent_at IS NULL AND expires_at > CURRENT_TIMESTAMP
@@ -174,7 +205,7 @@ WITH spent AS (
 ), cleared AS (
     UPDATE auth.users u
     SET failed_login_attempts = 0, locked_until = CASE WHEN u.locked THEN u.locked_until END, password_hash = $4
-    WHERE u.id = $1 AND u.password_hash = $3 AND auth.may_enter(u)
+    WHERE u.id = $1 AND u.password_hash = $3 AND auth.may_enter(u) AND ($18 OR u.second_factor IS NOT TRUE)
       AND ($16::uuid IS NULL OR EXISTS (SELECT FROM vouched))
     RETURNING u.id
 ), noted AS (
@@ -197,8 +228,8 @@ SELECT o.user_id, o.id, o.expires_at, r.ended FROM opened o JOIN room r USING (u
 -- each session that this ended, or one without; no row: no such user, or the password is no longer the expected one.
 -- What takes longer stands in auth.deletions from then on. Deleted already: the owner changes nothing more; an operator, who
 -- needs no password, may still have erased what was kept, or empty an account that another service has marked as deleted.
--- The order matters. The user's row comes first, as at a login: one under way is waited for, and its session found, or it
--- finds nobody. The tokens come before the sessions, as token.refresh takes them. The number comes last: it is a key, and
+-- The order matters. The identities come first and the user's row then, as at a login: one under way is waited for, and its
+-- session found, or it finds nobody. The tokens come before the sessions, as token.refresh takes them. The number comes last: it is a key, and
 -- whoever writes a row that refers to the user holds it until commit, so nothing may be waited for behind it.
 CREATE OR REPLACE FUNCTION auth.delete_account(owner UUID, expected_hash TEXT, chosen TEXT, attempt UUID)
 RETURNS TABLE (user_id UUID, session UUID) LANGUAGE plpgsql AS $$
@@ -207,6 +238,7 @@ DECLARE
     found auth.users;
     ended UUID[];
 BEGIN
+    PERFORM FROM auth.oauth_providers p WHERE p.user_id = owner FOR UPDATE;
     SELECT u.* INTO found FROM auth.users u WHERE u.id = owner FOR NO KEY UPDATE;
     IF found.id IS NULL OR (found.deleted_at IS NULL AND found.password_hash <> expected_hash) THEN
         RETURN;

@@ -35,6 +35,7 @@ FROM auth.housekeeping WHERE job = ANY ($1::text[])
 WITH gone AS (
     DELETE FROM auth.sessions
     WHERE id IN (SELECT id FROM auth.sessions WHERE expires_at < CURRENT_TIMESTAMP ORDER BY expires_at LIMIT $1)
+      AND expires_at < CURRENT_TIMESTAMP  -- again, of one that was renewed while we waited for it
     RETURNING 1
 )
 SELECT count(*) FROM gone

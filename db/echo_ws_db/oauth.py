@@ -105,9 +105,9 @@ async def register(
     return RegisteredRow(*record) if record else None
 
 
-async def link(db: Database, flow: UUID, owner: UUID) -> LinkedRow:
+async def link(db: Database, flow: UUID, owner: UUID, acting: UUID) -> LinkedRow:
     """Link what a flow has proven to the user who began it."""
-    record = await db.fetchrow(SQL.link, flow, owner)
+    record = await db.fetchrow(SQL.link, flow, owner, acting)
     assert record
     return LinkedRow(*record)
 

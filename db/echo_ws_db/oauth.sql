@@ -112,8 +112,11 @@ BEGIN
 END
 $$;
 
--- name: link(flow, owner) -> LinkedRow
-SELECT outcome, at_provider, owner_phone FROM auth.link_identity($1, $2)
+-- name: link(flow, owner, acting) -> LinkedRow
+-- Over is a flow also where the session that asks has ended: the provider took its time.
+WITH acting AS MATERIALIZED (SELECT auth.act($2, $3) AS may)
+SELECT l.outcome, l.at_provider, l.owner_phone
+FROM acting a CROSS JOIN LATERAL auth.link_identity(CASE WHEN a.may THEN $1::uuid END, $2) l
 
 -- function: auth.unlink_identity
 -- Take an identity from its user, and end all sessions but one, and the refresh tokens of all other devices: it may have

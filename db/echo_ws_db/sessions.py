@@ -94,9 +94,9 @@ async def open_of(db: Database, owner: UUID) -> list[SessionListRow]:
     return as_rows(SessionListRow, await db.fetch(SQL.open_of, owner))
 
 
-async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UUID | None) -> list[UUID]:
+async def revoke_own(db: Database, owner: UUID, session: UUID | None, spared: UUID | None, acting: UUID) -> list[UUID]:
     """End ``session``, or all of the owner's but ``spared``; return those that were there."""
-    return [record[0] for record in await db.fetch(SQL.revoke_own, owner, session, spared)]
+    return [record[0] for record in await db.fetch(SQL.revoke_own, owner, session, spared, acting)]
 
 
 async def revoke(db: Database, sessions: Sequence[UUID]) -> list[RevokedRow]:

@@ -60,6 +60,16 @@ SELECT id, device_id, device_name, platform, host(ip_address), left(user_agent, 
     expires_at, CASE WHEN length(location::text) <= 1000 THEN location END
 FROM auth.sessions WHERE user_id = $1 AND expires_at > CURRENT_TIMESTAMP ORDER BY last_activity_at DESC, id LIMIT 100
 
+-- function: auth.act
+-- Lock a user's row for a change that a session asks for, and tell whether the session still stands: what ended it may have
+-- been committed a moment ago, and its worker need not have heard of it. First the lock, then the look.
+CREATE OR REPLACE FUNCTION auth.act(owner UUID, acting UUID) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM auth.users u WHERE u.id = owner AND u.deleted_at IS NULL FOR NO KEY UPDATE;
+    RETURN FOUND AND EXISTS (SELECT FROM auth.sessions s WHERE s.id = acting AND s.user_id = owner);
+END
+$$;
+
 -- function: auth.end_sessions
 -- End one session of a user, or where none is named all but the spared one, if there is one; and the refresh tokens of the
 -- same devices, also of those whose sessions have run out. Returns the sessions that were there. Each step sees what was
@@ -89,9 +99,10 @@ BEGIN
 END
 $$;
 
--- name: revoke_own(owner, session, spared) -> UUID
--- End one session of a user, or all but the spared one; returns those that were there.
-SELECT * FROM auth.end_sessions($1, $2, $3)
+-- name: revoke_own(owner, session, spared, acting) -> UUID
+-- End one session of a user, or all but the spared one; returns those that were there. None: the acting one has ended.
+WITH acting AS MATERIALIZED (SELECT auth.act($1, $4) AS may)
+SELECT e.id FROM acting a CROSS JOIN LATERAL auth.end_sessions(CASE WHEN a.may THEN $1::uuid END, $2, $3) e(id)
 
 -- name: revoke(sessions) -> RevokedRow
 -- End these sessions; returns those that were there, and whose they were.

@@ -70,5 +70,6 @@ SELECT phone FROM auth.otp_verifications
 WHERE id = $1 AND purpose = $2 AND verified IS NOT TRUE AND coalesce(attempts, 0) < 5 AND expires_at > CURRENT_TIMESTAMP
 
 -- name: try_code(verification, purpose, owner, digest) -> bool
--- Try a code that was sent to a user. No row: none is waiting for one, or it had its tries.
-SELECT verified FROM auth.try_code($1, $2, $3, $4)
+-- Try a code that was sent to a user, where the user still is. No row: none is waiting for one, or it had its tries.
+SELECT t.verified AND EXISTS (SELECT FROM auth.users u WHERE u.id = $3 AND (u.phone = t.phone OR u.email = t.email))
+FROM auth.try_code($1, $2, $3, $4) t

@@ -51,7 +51,8 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     known = tokens.digest(command.known) if command.known else None
     place = msgspec.to_builtins(command.location)
     async with ctx.accounts.turn():
-        tried = await accounts.attempt(ctx.db, phone, None, known, command.device, address, agent, place)
+        device = (known, command.device, address, agent, place, command.verification)
+        tried = await accounts.attempt(ctx.db, phone, None, *device)
         is_right = await ctx.accounts.verify(tried.password_hash, command.password)
     if not is_right:
         raise wrong_password()
@@ -82,7 +83,17 @@ async def open_session(
     token, refresh_token = tokens.new_session_token(), tokens.new_session_token()
     digests, days = (tokens.digest(token), tokens.digest(refresh_token)), (services.session_days, services.refresh_days)
     row = await accounts.log_in(
-        ctx.db, user, tried.attempt, password_hash, new_hash, *digests, device, *days, flow, most=MOST_SESSIONS
+        ctx.db,
+        user,
+        tried.attempt,
+        password_hash,
+        new_hash,
+        *digests,
+        device,
+        *days,
+        flow,
+        most=MOST_SESSIONS,
+        code_checked=tried.second_factor,
     )
     if row is None:
         return None
@@ -114,7 +125,7 @@ async def delete(ctx: Context, command: AccountDelete) -> Done:
     if ended is None:
         raise BadField("the password was changed a moment ago", field="$.password")
     ctx.services.sessions.revoked(ended)
-    log.info("account_deleted", user=ctx.user, content=command.content, ended=len(ended))
+    log.info("account_deleted", user=ctx.user, messages=command.content, ended=len(ended))
     return Done()
 
 
@@ -144,7 +155,10 @@ async def _check_code(
     """Return if the code is right. Without one, send it, and say so; the try counts until the command succeeds."""
     assert tried.user_id
     if command.verification is None or command.code is None:
-        await accounts.note(ctx.db, tried.attempt, f"{by}code_needed")
+        if by:
+            await accounts.note(ctx.db, tried.attempt, f"{by}code_needed")
+        else:
+            await accounts.spare(ctx.db, tried.attempt, tried.user_id)
         if command.verification is not None:
             await send(command.verification)
         raise CodeNeeded

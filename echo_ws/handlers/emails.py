@@ -22,7 +22,7 @@ async def change(ctx: Context, command: EmailChange) -> CodeSent:
 async def verify(ctx: Context, command: EmailVerify) -> Done:
     digest = ctx.accounts.code_digest(command.verification, "email_verification", command.code)
     try:
-        is_right = await accounts.change_email(ctx.db, command.verification, ctx.user, digest)
+        is_right = await accounts.change_email(ctx.db, command.verification, ctx.user, digest, ctx.session.id)
     except Crossed:  # somebody else took the address in this moment
         raise wrong_code() from None
     if not is_right:

@@ -103,7 +103,7 @@ async def _enter(ctx: Context, command: OauthLogin | OauthRegister) -> LoggedIn:
 @handles(OauthLink)
 async def link(ctx: Context, command: OauthLink) -> Done:
     await _prove(ctx, command, ctx.user, None)
-    outcome, provider, phone = await oauth.link(ctx.db, command.flow, ctx.user)
+    outcome, provider, phone = await oauth.link(ctx.db, command.flow, ctx.user, ctx.session.id)
     match outcome:
         case "over":
             raise _over(command)

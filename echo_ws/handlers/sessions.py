@@ -58,7 +58,7 @@ async def revoke(ctx: Context, command: SessionRevoke) -> SessionsRevoked:
     if (command.session is None) == (command.scope is None):
         raise BadField("name either a `session` or a `scope`", field="$.session")
     spared = ctx.session.id if command.scope == "others" else None
-    ended = await sessions.revoke_own(ctx.db, ctx.user, command.session, spared)
+    ended = await sessions.revoke_own(ctx.db, ctx.user, command.session, spared, ctx.session.id)
     if command.session and not ended:
         raise NotFound("no such session")
     ctx.services.sessions.revoked(ended)

@@ -1,44 +1,54 @@
 """Whatever a code is for, a try at it counts, also where nothing else changes."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
 
-from echo_ws_db import accounts, verifications
+from echo_ws_db import accounts, sessions, verifications
 from tests.support.other_service import Sql
-
-TRIES: dict[str, Callable[[Sql, UUID, UUID, str], Awaitable[object]]] = {
-    "registration": lambda db, code, _, digest: accounts.register(db, code, digest, "!", "Ann"),
-    "password_reset": lambda db, code, _, digest: accounts.reset_password(db, code, digest, "!"),
-    "phone_change": lambda db, code, owner, digest: accounts.change_phone(db, code, owner, digest, uuid4()),
-    "email_verification": accounts.change_email,
-    "login": lambda db, code, owner, digest: verifications.try_code(db, code, "login", owner, digest),
-}
-
-every_purpose = pytest.mark.parametrize("purpose", TRIES)
 
 
 class Asked(NamedTuple):
-    """A verification that waits for a code."""
+    """A verification that waits for a code, and who asked for it in which session."""
 
     verification: UUID
     owner: UUID
+    session: UUID
     phone: str
     email: str
 
 
+Try: TypeAlias = Callable[[Sql, Asked, str], Awaitable[object]]
+
+TRIES: dict[str, Try] = {
+    "registration": lambda db, asked, digest: accounts.register(db, asked.verification, digest, "!", "Ann"),
+    "password_reset": lambda db, asked, digest: accounts.reset_password(db, asked.verification, digest, "!"),
+    "phone_change": lambda db, asked, digest: accounts.change_phone(
+        db, asked.verification, asked.owner, digest, asked.session
+    ),
+    "email_verification": lambda db, asked, digest: accounts.change_email(
+        db, asked.verification, asked.owner, digest, asked.session
+    ),
+    "login": lambda db, asked, digest: verifications.try_code(db, asked.verification, "login", asked.owner, digest),
+}
+TO_THE_OWNER = ("password_reset", "login")
+
+every_purpose = pytest.mark.parametrize("purpose", TRIES)
+
+
 async def ask(db: Sql, purpose: str) -> Asked:
     now, then = (f"+49{uuid4().int % 10**11:011}" for _ in range(2))
-    email = f"{then[1:]}@example.org"
+    phone, email = now if purpose in TO_THE_OWNER else then, f"{then[1:]}@example.org"
     owner = await db.fetchval("INSERT INTO auth.users (phone, password_hash) VALUES ($1, '!') RETURNING id", now)
     verification = await db.fetchval(
         "INSERT INTO auth.otp_verifications (user_id, phone, email, otp_code, code_digest, purpose, expires_at)"
         " VALUES ($1, $2, $3, '!', 'right', $4, CURRENT_TIMESTAMP + INTERVAL '1 minute') RETURNING id",
-        owner, then, email, purpose,
+        owner, phone, email, purpose,
     )  # fmt: skip
-    return Asked(verification, owner, then, email)
+    session = await sessions.issue(db, owner, str(uuid4()), "device", "web", None, 1)
+    return Asked(verification, owner, session, phone, email)
 
 
 async def counted(db: Sql, verification: UUID) -> tuple[int, bool]:
@@ -49,44 +59,56 @@ async def counted(db: Sql, verification: UUID) -> tuple[int, bool]:
 
 @every_purpose
 async def test_wrong_codes_count_up_to_five_and_change_nothing(purpose: str, db: Sql) -> None:
-    verification, owner, *_ = await ask(db, purpose)
+    asked = await ask(db, purpose)
 
-    outcomes = [await TRIES[purpose](db, verification, owner, "wrong") for _ in range(6)]
-    outcomes.append(await TRIES[purpose](db, verification, owner, "right"))
+    outcomes = [await TRIES[purpose](db, asked, "wrong") for _ in range(6)]
+    outcomes.append(await TRIES[purpose](db, asked, "right"))
 
     assert not any(outcomes)
-    assert (5, False) == await counted(db, verification)
+    assert (5, False) == await counted(db, asked.verification)
 
 
 @every_purpose
 async def test_a_right_code_is_good_once(purpose: str, db: Sql) -> None:
-    verification, owner, *_ = await ask(db, purpose)
+    asked = await ask(db, purpose)
 
-    first = await TRIES[purpose](db, verification, owner, "right")
-    second = await TRIES[purpose](db, verification, owner, "right")
+    first = await TRIES[purpose](db, asked, "right")
+    second = await TRIES[purpose](db, asked, "right")
 
     assert first is not None
     assert first is not False
     assert not second
-    assert (1, True) == await counted(db, verification)
+    assert (1, True) == await counted(db, asked.verification)
+
+
+@pytest.mark.parametrize("purpose", TO_THE_OWNER)
+async def test_a_code_that_went_to_a_number_which_the_owner_no_longer_has_is_good_for_nothing(
+    purpose: str, db: Sql
+) -> None:
+    """Whoever found the lost phone has it, or whom the operator gave the number."""
+    asked = await ask(db, purpose)
+    await db.execute("UPDATE auth.users SET phone = $2 WHERE id = $1", asked.owner, f"{asked.phone}9")
+
+    assert not await TRIES[purpose](db, asked, "right")
 
 
 @pytest.mark.parametrize("purpose", ["registration", "phone_change", "email_verification"])
 async def test_a_try_counts_whose_number_or_address_was_taken_meanwhile(purpose: str, db: Sql) -> None:
-    verification, owner, phone, email = await ask(db, purpose)
-    await db.execute("INSERT INTO auth.users (phone, email, password_hash) VALUES ($1, $2, '!')", phone, email)
+    asked = await ask(db, purpose)
+    taken = "INSERT INTO auth.users (phone, email, password_hash) VALUES ($1, $2, '!')"
+    await db.execute(taken, asked.phone, asked.email)
 
-    outcome = await TRIES[purpose](db, verification, owner, "right")
+    outcome = await TRIES[purpose](db, asked, "right")
 
     assert not outcome
-    assert (1, True) == await counted(db, verification)
+    assert (1, True) == await counted(db, asked.verification)
 
 
 @pytest.mark.parametrize("purpose", ["phone_change", "email_verification", "login"])
 async def test_the_code_of_another_is_not_even_looked_at(purpose: str, db: Sql) -> None:
-    verification, *_ = await ask(db, purpose)
+    asked, other = await ask(db, purpose), await ask(db, purpose)
 
-    outcome = await TRIES[purpose](db, verification, uuid4(), "right")
+    outcome = await TRIES[purpose](db, other._replace(verification=asked.verification), "right")
 
     assert not outcome
-    assert (0, False) == await counted(db, verification)
+    assert (0, False) == await counted(db, asked.verification)

@@ -1,56 +1,18 @@
 """What ends a user's sessions, beside a login that commits in that moment."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
-from echo_ws_db import accounts, oauth, sessions, users, verifications
-from echo_ws_db import refresh_tokens as tokens
-from echo_ws_db.accounts import Device, LoggedInRow
+from echo_ws_db import accounts, oauth, refresh_tokens, sessions, users, verifications
 from echo_ws_db.pool import Store
-from echo_ws_db.rows import Database
 from tests.support.other_service import Sql
+from tests.support.owners import DIGEST, HASH, NEW_HASH, Owner, devices, is_held_up, log_in
 from tests.support.waiting import until
 from tests.support.world import World
-
-HASH, NEW_HASH, DIGEST = "the hash", "another hash", "digest of a code"
-
-
-class Owner(NamedTuple):
-    user: UUID
-    phone: str
-    kept: UUID
-    """The session in which the owner acts."""
-
-
-@pytest.fixture
-async def owner(people: World) -> Owner:
-    phone = people.phone()
-    user = await users.add(people.store, phone, "Alice", HASH)
-    assert user
-    opened = await log_in(people.store, user, "at-home")
-    assert opened
-    return Owner(user, phone, opened.session)
-
-
-@pytest.fixture
-async def elsewhere(people: World) -> AsyncIterator[Sql]:
-    """Yield a connection in the middle of a transaction."""
-    connection: Sql = await asyncpg.connect(people.database_url, server_settings={"timezone": "UTC"})
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-    await connection.execute("BEGIN")
-    yield connection
-    await connection.close()
-
-
-async def log_in(db: Database, user: UUID, device: str, *, days: int = 1, most: int = 10) -> LoggedInRow | None:
-    digests, place = (str(uuid4()), str(uuid4())), Device(device, "web", None, {}, None, None)
-    return await accounts.log_in(db, user, uuid4(), HASH, HASH, *digests, place, days, 1, most=most)
 
 
 async def change_password(store: Store, owner: Owner) -> Any:
@@ -83,7 +45,7 @@ async def lock(store: Store, owner: Owner) -> Any:
 
 
 async def sign_out(store: Store, owner: Owner) -> Any:
-    return await sessions.revoke_own(store, owner.user, await lent_session(store, owner), None)
+    return await sessions.revoke_own(store, owner.user, await lent_session(store, owner), None, owner.kept)
 
 
 async def revoke(store: Store, owner: Owner) -> Any:
@@ -98,7 +60,7 @@ async def use_a_spent_token_again(store: Store, owner: Owner) -> Any:
         owner.user,
         token,
     )
-    return await tokens.revoke_family(store, token, None, None)
+    return await refresh_tokens.revoke_family(store, token, None, None)
 
 
 async def lent_session(store: Store, owner: Owner) -> UUID:
@@ -108,12 +70,6 @@ async def lent_session(store: Store, owner: Owner) -> UUID:
 End: TypeAlias = Callable[[Store, Owner], Coroutine[Any, Any, Any]]
 
 ENDINGS: list[End] = [change_password, reset_password, change_phone, unlink, lock]
-
-
-async def refresh_tokens(db: Sql, user: UUID) -> list[str]:
-    """Return the devices that have one which is still good."""
-    good = "SELECT device_id FROM auth.refresh_tokens WHERE user_id = $1 AND revoked IS NOT TRUE ORDER BY device_id"
-    return [row["device_id"] for row in await db.fetch(good, user)]
 
 
 @pytest.mark.parametrize("end", ENDINGS)
@@ -132,13 +88,7 @@ async def test_a_login_that_commits_meanwhile_is_ended_too(
     is_home_kept = end in {change_password, change_phone, unlink}
     assert opened.session in (ended[1] if isinstance(ended, tuple) else ended)
     assert [owner.kept] * is_home_kept == [row.id for row in await sessions.of_user(people.store, owner.user)]
-    assert (["at-home"] if is_home_kept else []) == await refresh_tokens(db, owner.user)
-
-
-async def is_held_up(db: Sql, by: Sql) -> bool:
-    """Tell whether anybody waits for what a connection has locked."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
-    return bool(await db.fetchval(waiting, by.get_server_pid()))
+    assert (["at-home"] if is_home_kept else []) == await devices(db, owner.user)
 
 
 @pytest.mark.parametrize("end", [*ENDINGS, sign_out, revoke, use_a_spent_token_again])
@@ -163,7 +113,7 @@ async def test_a_refresh_under_way_is_waited_for_and_ended_too(
     ended = await ending
 
     assert lent.session in (ended[1] if isinstance(ended, tuple) else ended)
-    assert "lent" not in await refresh_tokens(db, owner.user)
+    assert "lent" not in await devices(db, owner.user)
 
 
 async def test_of_two_logins_on_one_device_the_later_ends_the_other(
@@ -178,16 +128,16 @@ async def test_of_two_logins_on_one_device_the_later_ends_the_other(
     second = await logging_in
 
     assert second
-    assert [first.session] == second.ended
+    assert [first.session] == second.row.ended
     assert {owner.kept, second.session} == {row.id for row in await sessions.of_user(people.store, owner.user)}
-    assert ["at-home", "tablet"] == await refresh_tokens(db, owner.user)
+    assert ["at-home", "tablet"] == await devices(db, owner.user)
 
 
 async def test_what_is_too_much_is_what_was_used_longest_ago(people: World, db: Sql, owner: Owner) -> None:
     opened = [await log_in(people.store, owner.user, f"device-{n}", most=3) for n in range(3)]
 
-    assert [[], [], [owner.kept]] == [each.ended for each in opened if each]
-    assert ["device-0", "device-1", "device-2"] == await refresh_tokens(db, owner.user)
+    assert [[], [], [owner.kept]] == [each.row.ended for each in opened if each]
+    assert ["device-0", "device-1", "device-2"] == await devices(db, owner.user)
 
 
 async def test_a_login_that_comes_too_late_ends_nothing(people: World, owner: Owner) -> None:
@@ -202,19 +152,19 @@ async def test_to_end_all_others_ends_devices_too_whose_session_has_run_out(
 ) -> None:
     """Their refresh token would bring them back."""
     await log_in(people.store, owner.user, "lent", days=0)
-    assert ["at-home", "lent"] == await refresh_tokens(db, owner.user)
+    assert ["at-home", "lent"] == await devices(db, owner.user)
 
-    await sessions.revoke_own(people.store, owner.user, None, owner.kept)
+    await sessions.revoke_own(people.store, owner.user, None, owner.kept, owner.kept)
 
-    assert ["at-home"] == await refresh_tokens(db, owner.user)
+    assert ["at-home"] == await devices(db, owner.user)
 
 
 async def test_to_end_one_leaves_the_others(people: World, db: Sql, owner: Owner) -> None:
     lent, stranger = await log_in(people.store, owner.user, "lent"), await people.user("Mallory")
     assert lent
 
-    assert [] == await sessions.revoke_own(people.store, stranger, lent.session, None)
-    assert [lent.session] == await sessions.revoke_own(people.store, owner.user, lent.session, None)
+    assert [] == await sessions.revoke_own(people.store, stranger, lent.session, None, owner.kept)
+    assert [lent.session] == await sessions.revoke_own(people.store, owner.user, lent.session, None, owner.kept)
 
-    assert ["at-home"] == await refresh_tokens(db, owner.user)
+    assert ["at-home"] == await devices(db, owner.user)
     assert [owner.kept] == [row.id for row in await sessions.of_user(people.store, owner.user)]

@@ -501,6 +501,19 @@ async def test_an_operators_lock_that_has_run_out_does_not_come_back_by_failures
     assert await may(worker, opened["token"])
 
 
+async def test_other_devices_hear_of_a_new_one_though_it_refreshes_first(alice: Person, worker: Worker) -> None:
+    """Or a thief with the password would do just that."""
+    here = await log_in(worker, alice)
+    async with line(worker, here["token"]) as socket:
+        await socket.hear("hello")
+        there = await log_in(worker, alice, device="of-a-thief")
+        refreshed = await post(worker, None, "token.refresh", refresh_token=there["refresh_token"])
+
+        assert await may(worker, refreshed.json["ok"]["token"])
+
+        assert there["session"] == (await socket.hear("session"))["session"]
+
+
 async def test_logging_in_again_ends_what_the_device_had(alice: Person, worker: Worker) -> None:
     first = await log_in(worker, alice)
     other = await log_in(worker, alice, device="alices-tablet")
@@ -900,6 +913,33 @@ async def test_of_eight_logins_at_once_with_one_code_one_wins(people: World, wor
     )
 
     assert 1 == [answer.status for answer in answers].count(200)
+
+
+async def test_to_ask_for_a_code_is_no_failure(people: World, worker: Worker, db: Sql) -> None:
+    person = await protected(people, worker)
+    for _ in range(4):
+        await post(worker, None, "account.login", **login(person.phone, "wrong horse"))
+
+    for _ in range(3):
+        needed = await post(worker, None, "account.login", **login(person.phone, verification=str(uuid7())))
+        assert needed.json["error"]["code"] in {"code_needed", "rate_limited"}
+
+    row = await db.fetchrow("SELECT * FROM auth.users WHERE id = $1", person.user)
+    assert row
+    assert (4, None) == (row["failed_login_attempts"], row["locked_until"])
+
+
+async def test_a_stranger_cannot_lock_out_who_waits_for_a_code(people: World, worker: Worker) -> None:
+    person, verification = await protected(people, worker), str(uuid7())
+    await post(worker, None, "account.login", **login(person.phone, verification=verification))
+    code = await MAILBOX.code(person.phone)
+    for _ in range(6):
+        await post(worker, None, "account.login", **login(person.phone, "wrong horse", device="mallorys-phone"))
+
+    strange = await post(worker, None, "account.login", **login(person.phone, verification=str(uuid7())))
+    await log_in(worker, person, verification=verification, code=code)
+
+    assert "unauthenticated" == strange.json["error"]["code"]
 
 
 async def test_it_is_switched_off_by_the_password_alone(people: World, worker: Worker) -> None:

@@ -784,6 +784,25 @@ async def test_who_links_waits_for_what_else_is_linked_to_the_user(
     assert 403 == (await linked).status
 
 
+async def test_a_thief_whom_a_new_password_threw_out_meanwhile_links_nothing(
+    people: World, alice: Member, own_issuer: Issuer, db: Sql
+) -> None:
+    """The provider may take its time to answer, and an identity is a way in that no password closes."""
+    worker, thief = await people.worker(**own_issuer.settings(), oauth_deadline_s=30), somebody()
+    of_the_thief = alice._replace(token=await people.token(alice.user))
+    flow = await connect(worker, of_the_thief, "github")
+    back = proof(own_issuer, flow, thief)
+    own_issuer.answers.clear()
+    linking = asyncio.create_task(post(worker, of_the_thief.token, "oauth.link", flow=flow.id, **back))
+    await until(lambda: db.fetchval("SELECT claimed_at FROM auth.oauth_flows WHERE id = $1", flow.id))
+    changed = await post(worker, alice.token, "password.change", password=PASSWORD, new_password="another horse")
+    own_issuer.answers.set()
+
+    assert 200 == changed.status
+    assert 200 != (await linking).status
+    assert "phone_needed" == code_of((await log_in(worker, own_issuer, thief, "github")).json)
+
+
 async def test_eight_with_one_flow_to_link_at_once_link_once(
     people: World, alice: Member, worker: Worker, issuer: Issuer
 ) -> None:
