@@ -47,12 +47,11 @@ async def verify(ctx: Context, command: AccountVerify) -> AccountCreated:
 @handles(AccountLogin)
 async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
     """Count the try, look at the password, open the session; whatever is wrong looks and lasts the same."""
-    phone, address, agent = phone_of(command.phone), address_of(ctx.address), ctx.user_agent or None
+    phone, device = phone_of(command.phone), device_of(ctx, command)
     known = tokens.digest(command.known) if command.known else None
-    place = msgspec.to_builtins(command.location)
+    where = device.device_id, device.address, device.user_agent, device.location
     async with ctx.accounts.turn():
-        device = (known, command.device, address, agent, place, command.verification)
-        tried = await accounts.attempt(ctx.db, phone, None, *device)
+        tried = await accounts.attempt(ctx.db, phone, None, known, *where, command.verification)
         is_right = await ctx.accounts.verify(tried.password_hash, command.password)
     if not is_right:
         raise wrong_password()
@@ -60,7 +59,7 @@ async def login(ctx: Context, command: AccountLogin) -> LoggedIn:
         await check_second_factor(ctx, command, tried, command.phone)
     assert tried.password_hash
     new_hash = await ctx.accounts.rehash(tried.password_hash, command.password)
-    opened = await open_session(ctx, tried, new_hash, device_of(ctx, command))
+    opened = await open_session(ctx, tried, new_hash, device)
     if opened is None:
         raise wrong_password()
     return opened
