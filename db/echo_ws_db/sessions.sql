@@ -35,11 +35,14 @@ WHERE id = $1 AND last_activity_at = created_at
 RETURNING platform, device_name
 
 -- name: touch(sessions, addresses, user_agents) -> None
--- Note that these sessions are in use, and from where.
+-- Note that these sessions are in use, and from where. One that is locked is passed by: to wait for it could be a deadlock
+-- with what ends sessions, and its next use is noted.
 UPDATE auth.sessions s
 SET last_activity_at = CURRENT_TIMESTAMP, ip_address = coalesce(i.address, s.ip_address),
     user_agent = coalesce(i.user_agent, s.user_agent)
-FROM unnest($1::uuid[], $2::inet[], $3::text[]) i(id, address, user_agent)
+FROM (SELECT i.*
+      FROM unnest($1::uuid[], $2::inet[], $3::text[]) i(id, address, user_agent) JOIN auth.sessions f ON f.id = i.id
+      FOR NO KEY UPDATE OF f SKIP LOCKED) i
 WHERE s.id = i.id
 
 -- name: issue(owner, digest, device_id, platform, device_name, days) -> UUID

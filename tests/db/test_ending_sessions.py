@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from ipaddress import IPv4Address
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -9,9 +10,10 @@ import pytest
 
 from echo_ws_db import accounts, oauth, refresh_tokens, sessions, users, verifications
 from echo_ws_db.pool import Store
+from echo_ws_db.sessions import Touch
 from tests.support.other_service import Sql
-from tests.support.owners import DIGEST, HASH, NEW_HASH, Owner, devices, is_held_up, log_in
-from tests.support.waiting import until
+from tests.support.owners import DIGEST, HASH, NEW_HASH, Owner, devices, log_in
+from tests.support.waiting import is_held_up, until
 from tests.support.world import World
 
 
@@ -168,3 +170,18 @@ async def test_to_end_one_leaves_the_others(people: World, db: Sql, owner: Owner
 
     assert ["at-home"] == await devices(db, owner.user)
     assert [owner.kept] == [row.id for row in await sessions.of_user(people.store, owner.user)]
+
+
+async def test_a_note_of_use_passes_by_a_session_that_is_just_being_ended(
+    people: World, owner: Owner, elsewhere: Sql
+) -> None:
+    """It would wait in another order than the ending, and hold up what ends others."""
+    lent = await log_in(people.store, owner.user, "lent")
+    assert lent
+    await sessions.revoke(elsewhere, [lent.session])
+    here = IPv4Address("192.0.2.1")
+
+    await sessions.touch(people.store, [Touch(lent.session, here, None), Touch(owner.kept, here, "echo-phone/1.0")])
+
+    noted = {row.id: (row.ip_address, row.user_agent) for row in await sessions.of_user(people.store, owner.user)}
+    assert {lent.session: (None, None), owner.kept: ("192.0.2.1", "echo-phone/1.0")} == noted

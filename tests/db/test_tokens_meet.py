@@ -7,8 +7,8 @@ from echo_ws_db import accounts, housekeeping, oauth, refresh_tokens, sessions, 
 from echo_ws_db.refresh_tokens import RefreshedRow
 from echo_ws_db.rows import Database
 from tests.support.other_service import Sql
-from tests.support.owners import DIGEST, HASH, NEW_HASH, Owner, devices, enter, is_held_up, log_in
-from tests.support.waiting import until
+from tests.support.owners import DIGEST, HASH, NEW_HASH, Owner, devices, enter, log_in
+from tests.support.waiting import is_held_up, until
 from tests.support.world import World
 
 

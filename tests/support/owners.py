@@ -56,9 +56,3 @@ async def devices(db: Sql, user: UUID) -> list[str]:
     """Return the devices that have a refresh token which is still good."""
     good = "SELECT device_id FROM auth.refresh_tokens WHERE user_id = $1 AND revoked IS NOT TRUE ORDER BY device_id"
     return [row["device_id"] for row in await db.fetch(good, user)]
-
-
-async def is_held_up(db: Sql, by: Sql) -> bool:
-    """Tell whether anybody waits for what a connection has locked."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
-    return bool(await db.fetchval(waiting, by.get_server_pid()))

@@ -6,8 +6,11 @@ from contextlib import suppress
 from typing import TypeVar
 
 from echo_ws.client import Client
+from echo_ws_db.rows import Database
 from echo_ws_protocol.commands import ConversationList
 from echo_ws_protocol.events import Event
+
+from .other_service import Sql
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -32,3 +35,9 @@ async def heard(person: Client, kind: type[E]) -> list[E]:
         while True:
             events.append(await person.next(kind, timeout=0))
     return events
+
+
+async def is_held_up(db: Database, by: Sql) -> bool:
+    """Tell whether anybody waits for what a connection has locked."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+    return bool(await db.fetchval(waiting, by.get_server_pid()))
