@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
@@ -75,6 +75,7 @@ class Sessions:
         self._connections = connections
         self._clock = clock
         self._used: dict[UUID, Touch] = {}
+        self._opening: dict[object, list[Collection[UUID]]] = {}
 
     async def open(self, token: str, address: str, user_agent: str) -> Session:
         """Return the session of a session token or access token.
@@ -82,12 +83,15 @@ class Sessions:
         Raises:
             Unauthenticated: the token is unknown or forged, or its session has ended; nobody is told which.
         """
-        row, expires_at = await self._look_up(token)
-        use = Touch(row.id, address_of(address), user_agent or None)
-        if row.is_new:
-            await self._begin(row.user_id, use)
-        else:
-            self._used[row.id] = use
+        with self._listening() as revoked:
+            row, expires_at = await self._look_up(token)
+            use = Touch(row.id, address_of(address), user_agent or None)
+            if row.is_new:
+                await self._begin(row.user_id, use)
+            else:
+                self._used[row.id] = use
+        if any(row.id in ids for ids in revoked):
+            raise _refused()
         return Session(row.id, row.user_id, expires_at, self._clock(), datetime.now(UTC))
 
     async def refresh(self, session: Session, token: str) -> None:
@@ -108,7 +112,7 @@ class Sessions:
 
     def _spread(self, ids: Collection[UUID]) -> None:
         self._voice.say(REVOKED, revoked_payload(ids))
-        self._end(ids)
+        self._end_revoked(ids)
 
     async def _look_up(self, token: str) -> tuple[SessionRow, datetime]:
         """Return a token's session, and when the token ends."""
@@ -151,7 +155,22 @@ class Sessions:
         except (ValueError, TypeError, AttributeError, RecursionError):
             log.warning("payload_broken", channel=REVOKED, size=len(payload))
             return
+        self._end_revoked(ids)
+
+    def _end_revoked(self, ids: Collection[UUID]) -> None:
+        for revoked in self._opening.values():
+            revoked.append(ids)
         self._end(ids)
+
+    @contextmanager
+    def _listening(self) -> Iterator[list[Collection[UUID]]]:
+        """Collect what is heard to be revoked while a session is opened: that may have read it before the commit."""
+        key, revoked = object(), list[Collection[UUID]]()
+        self._opening[key] = revoked
+        try:
+            yield revoked
+        finally:
+            del self._opening[key]
 
     async def _revalidate(self) -> None:
         ids = list({session.id for _, session in self._open()})

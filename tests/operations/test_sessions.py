@@ -22,7 +22,7 @@ from tests.support.access import KEYS, access_token, closed
 from tests.support.doors import line, post
 from tests.support.other_service import Sql
 from tests.support.sockets import Raw
-from tests.support.waiting import until
+from tests.support.waiting import is_held_up, until
 from tests.support.world import Worker, World
 
 
@@ -249,6 +249,25 @@ async def test_a_user_that_an_operator_locks_is_out_on_every_worker_at_once(peop
         assert [4500, 4500] == [await closed(here), await closed(there)]
     async with line(worker, await people.token(user)) as alice:
         assert 4500 == await alice.close_code()
+
+
+async def test_who_is_just_coming_in_when_the_word_is_heard_does_not_stay(
+    people: World, worker: Worker, db: Sql
+) -> None:
+    """The session was found before the end of it was committed; that the word was heard shows at another one."""
+    token, bob = await people.token(await people.user("Mallory")), await people.person("Bob", worker)
+    found = await sessions.by_token(people.store, tokens.digest(token))
+    assert found
+    async with line(worker) as stolen:
+        async with db.transaction():
+            await sessions.revoke(db, [found.id])
+            await stolen.say({"op": "session.start", "id": 1, "token": token})
+            await until(lambda: is_held_up(people.store, db))
+            await publish_once(people.redis_url, REVOKED, revoked_payload([found.id, bob.session]))
+            assert 4500 == await closed(bob)
+
+        async with asyncio.timeout(1):
+            assert 4500 == await stolen.close_code()
 
 
 async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) -> None:
