@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from echo_ws_db import sessions
@@ -137,12 +137,17 @@ class Sessions:
                 self._voice.tell(user, events.Session(session=use.session, **device._asdict()))
 
     async def watch(self) -> None:
-        """Every few seconds: end what was revoked, locked, deleted or has expired, and note what is in use."""
+        """Every few seconds: end what was revoked, locked, deleted or has expired, and note what is in use.
+
+        Neither waits for the other.
+        """
+        await asyncio.gather(self._repeat(self._revalidate), self._repeat(self._note_use))
+
+    async def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             try:
-                await self._note_use()
-                await self._revalidate()
+                await work()
             except StoreError as error:
                 log.warning("sessions_not_checked", error=str(error))
             except Exception:  # a watch that ended would never be noticed

@@ -281,6 +281,19 @@ async def test_without_a_word_the_next_look_closes_it(people: World, db: Sql) ->
         await bob.call(ConversationList())
 
 
+async def test_the_next_look_does_not_wait_for_a_note_of_use(people: World, db: Sql) -> None:
+    attentive = await people.worker(revalidate_s=0.05, touch_s=0.05, redis_url="memory:")
+    alice, bob = await people.person("Alice", attentive), await people.person("Bob", attentive)
+    async with db.transaction():
+        await db.execute("LOCK TABLE auth.sessions IN SHARE MODE")  # to be read, not to be written
+        await bob.call(ConversationList())
+        await until(lambda: is_held_up(people.store, db))
+        await people.store.execute("UPDATE auth.users SET locked = TRUE WHERE id = $1", alice.user)
+
+        async with asyncio.timeout(1):
+            assert 4500 == await closed(alice)
+
+
 @pytest.mark.parametrize(
     "ending",
     [
