@@ -71,12 +71,11 @@ async def test_the_21st_message_at_once_is_told_when_to_come_again(direct: UUID,
     assert 5 == counted(worker, 'echo_commands_total{op="message.send",outcome="rate_limited"}') - before
 
 
-async def test_both_doors_share_a_limit_and_http_says_429(direct: UUID, worker: Worker, token: str) -> None:
+async def test_both_doors_share_a_limit_and_http_says_429(direct: UUID, people: World, token: str) -> None:
+    worker = await people.worker(sends_per_s=0.1, sends_burst=3)
     async with line(worker, token) as script:
-        for _ in range(20):
-            await script.say(send(direct))
-        for _ in range(20):
-            await script.hear("reply")
+        for _ in range(3):
+            await script.ask(send(direct))
         fields = {name: value for name, value in send(direct).items() if name != "op"}
 
         answer = await post(worker, token, "message.send", **fields)
@@ -86,7 +85,7 @@ async def test_both_doors_share_a_limit_and_http_says_429(direct: UUID, worker: 
         answer.json["error"]["code"],
         answer.json["error"]["outcome"],
     )
-    assert "1" == answer.headers["retry-after"]
+    assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
 async def test_all_commands_of_a_user_by_post_have_one_limit(people: World, town: World) -> None:
