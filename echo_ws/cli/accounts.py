@@ -14,13 +14,13 @@ from echo_ws.demo import DemoUser, create_demo_users
 from echo_ws.phones import BadPhone, e164
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import sessions, users
-from echo_ws_db.pool import Failed, Store
+from echo_ws_db.pool import Store
 
 from .audit import Audit, audited
 from .database import located, with_store
 from .options import Stop, configured
 
-FOREIGN_KEY_VIOLATION = "23503"
+WHO = "USER is an id, or a phone number with country code."
 
 
 @click.group()
@@ -47,16 +47,17 @@ def issue(settings: Settings, audit: Audit, user: str, device: str | None, platf
     lasts = days or settings.session_days
 
     async def work(store: Store) -> tuple[UUID, UUID]:
-        owner = await find(store, user)
+        account = await find(store, user)
+        if account.deleted_at:
+            raise was_deleted(user)
+        if account.locked:
+            until = f" until {account.locked_until:%Y-%m-%d %H:%M} UTC" if account.locked_until else ""
+            raise Stop(f"{user} is locked{until}; `echo-ws user unlock` lets them in")
         digest = tokens.digest(token)
-        return owner, await sessions.issue(store, owner, digest, f"cli-{uuid4()}", platform, device, lasts)
+        opened = await sessions.issue(store, account.user, digest, f"cli-{uuid4()}", platform, device, lasts)
+        return account.user, opened
 
-    try:
-        owner, opened = asyncio.run(with_store(settings, work))
-    except Failed as error:
-        if str(error).startswith(FOREIGN_KEY_VIOLATION):
-            raise Stop(f"{user}: no such user; `echo-ws user add` adds one") from error
-        raise
+    owner, opened = asyncio.run(with_store(settings, work))
     audit("session_issued", user=owner, session=opened, days=lasts)
     click.echo(f"session {opened}, for {lasts} days; the token is shown only now:", err=True)
     click.echo(token)
@@ -71,7 +72,7 @@ def list_(settings: Settings, audit: Audit, user: str, *, is_json: bool) -> None
     """List the sessions of USER, the one used last first."""
 
     async def work(store: Store) -> tuple[UUID, list[sessions.SessionListRow]]:
-        owner = await find(store, user)
+        owner = (await find(store, user)).user
         return owner, await sessions.of_user(store, owner)
 
     owner, rows = asyncio.run(with_store(settings, work))
@@ -146,15 +147,20 @@ def number_of(phone: str) -> str:
         raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789") from None
 
 
-async def find(store: Store, who: str) -> UUID:
-    """Return the user that an id or a phone number names."""
+async def find(store: Store, who: str) -> users.AccountRow:
+    """Return the user that a phone number names, or an id, this also after the account was deleted."""
     try:
-        return UUID(who)
+        owner: UUID | None = UUID(who)
     except ValueError:
-        found = await users.by_phone(store, who if who.startswith("+999") else number_of(who))
-    if found is None:
+        owner = await users.by_phone(store, who if who.startswith("+999") else number_of(who))
+    account = await users.show(store, owner) if owner else None
+    if account is None:
         raise Stop(f"{who}: no such user; `echo-ws user add` adds one")
-    return found
+    return account
+
+
+def was_deleted(who: str) -> Stop:
+    return Stop(f"{who} was deleted, which nobody can take back")
 
 
 async def announce(settings: Settings, revoked: list[UUID]) -> None:

@@ -11,7 +11,7 @@ from echo_ws_db import accounts, users
 from echo_ws_db.accounts import Fate
 from echo_ws_db.pool import Store
 
-from .accounts import announce, as_json, find, number_of
+from .accounts import announce, as_json, find, number_of, was_deleted
 from .audit import Audit, audited
 from .database import with_store
 from .options import Stop, configured
@@ -65,13 +65,7 @@ def add(settings: Settings, audit: Audit, phone: str, name: str, wants_password:
 @audited
 def show(settings: Settings, audit: Audit, who: str, *, is_json: bool) -> None:
     """Show what is known of USER: whether it may log in, since when it is here, when it came last."""
-
-    async def work(store: Store) -> users.AccountRow | None:
-        return await users.show(store, await find(store, who))
-
-    row = asyncio.run(with_store(settings, work))
-    if row is None:
-        raise _nobody(who)
+    row = asyncio.run(with_store(settings, lambda store: find(store, who)))
     audit("user_shown", user=row.user)
     if is_json:
         click.echo(as_json(row))
@@ -96,10 +90,10 @@ def lock(settings: Settings, audit: Audit, who: str, span: timedelta | None, unt
     ends = now + span if span else until
 
     async def work(store: Store) -> None:
-        owner = await find(store, who)
+        owner = (await find(store, who)).user
         ended = await users.lock(store, owner, ends)
         if ended is None:
-            raise _nobody(who)
+            raise was_deleted(who)
         audit("user_locked", user=owner, until=ends and ends.replace(tzinfo=UTC), sessions=len(ended))
         await announce(settings, ended)
         click.echo(f"locked{f' until {ends:%Y-%m-%d %H:%M} UTC' if ends else ''}; sessions ended: {len(ended)}")
@@ -115,9 +109,9 @@ def unlock(settings: Settings, audit: Audit, who: str) -> None:
     """Let USER in again, also who failed too often."""
 
     async def work(store: Store) -> None:
-        owner = await find(store, who)
+        owner = (await find(store, who)).user
         if not await users.unlock(store, owner):
-            raise _nobody(who)
+            raise was_deleted(who)
         audit("user_unlocked", user=owner)
 
     asyncio.run(with_store(settings, work))
@@ -134,10 +128,8 @@ def delete(settings: Settings, audit: Audit, who: str, content: Fate) -> None:
     """Delete the account of USER, as they would themselves."""
 
     async def work(store: Store) -> None:
-        owner = await find(store, who)
-        ended = await accounts.delete(store, owner, content)
-        if ended is None:
-            raise _nobody(who)
+        owner = (await find(store, who)).user
+        ended = await accounts.delete(store, owner, content) or []
         audit("user_deleted", user=owner, messages=content, sessions=len(ended))
         await announce(settings, ended)
 
@@ -151,10 +143,6 @@ def _ask_password(phone: str) -> str:
         return passwords.hash_password(password, phone)
     except passwords.BadPassword as error:
         raise Stop(str(error)) from error
-
-
-def _nobody(who: str) -> Stop:
-    return Stop(f"{who}: no such user; `echo-ws user add` adds one")
 
 
 def _plain(value: object) -> str:

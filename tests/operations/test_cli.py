@@ -162,12 +162,39 @@ def test_the_token_of_a_new_session_is_shown_and_only_its_digest_stored(
     assert datetime.now(UTC) < datetime.fromisoformat(listed["expires_at"])
 
 
+@pytest.mark.parametrize("command", ["issue", "list"])
 @pytest.mark.parametrize("who", [str(uuid.UUID(int=7)), "+4915100000000"])
-def test_there_is_no_session_for_nobody(run: Run, who: str) -> None:
-    result = run("session", "issue", who)
+def test_there_is_no_session_for_nobody(run: Run, command: str, who: str) -> None:
+    result = run("session", command, who)
 
     assert result.exit_code == 1
     assert result.stderr == f"echo-ws: {who}: no such user; `echo-ws user add` adds one\n"
+
+
+@pytest.mark.parametrize(
+    ("lock", "until"), [((), "is locked"), (("--until", "2999-12-31"), "is locked until 2999-12-31 00:00 UTC")]
+)
+def test_no_session_is_opened_for_who_is_locked(
+    run: Run, query: Query, user: str, lock: tuple[str, ...], until: str
+) -> None:
+    run("user", "lock", user, *lock)
+
+    result = run("session", "issue", user)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert f"echo-ws: {user} {until}; `echo-ws user unlock` lets them in\n" == result.stderr
+    assert 0 == query("SELECT count(*) FROM auth.sessions")
+
+
+@pytest.mark.parametrize("command", ["session issue", "user lock", "user unlock"])
+def test_who_was_deleted_stays_out_and_is_called_so(run: Run, query: Query, user: str, command: str) -> None:
+    run("user", "delete", user, "--content", "keep", "--yes")
+
+    result = run(*command.split(), user)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert f"echo-ws: {user} was deleted, which nobody can take back\n" == result.stderr
+    assert 0 == query("SELECT count(*) FROM auth.sessions")
 
 
 def test_a_revoked_session_is_gone(run: Run, query: Query, user: str) -> None:
@@ -251,8 +278,7 @@ def test_who_is_unlocked_may_try_again_at_once(run: Run, query: Query, user: str
 
 def test_an_operator_sees_what_there_is_to_a_user(run: Run, query: Query, user: str) -> None:
     run("session", "issue", user)
-    run("user", "lock", user, "--until", "2999-12-31")
-    run("session", "issue", user)
+    query("UPDATE auth.users SET locked = TRUE, locked_until = '2999-12-31'")
     query("UPDATE auth.users SET email = 'alice@example.org', failed_login_attempts = 3, password_hash = 'hash'")
     query(
         "INSERT INTO auth.login_history (user_id, phone, success, created_at)"
