@@ -22,14 +22,15 @@ class AddedRow(NamedTuple):
 class AccountRow(NamedTuple):
     user: UUID
     name: str | None
-    phone: str
+    phone: str | None
+    """None once the account was deleted."""
     email: str | None
     email_verified: bool
     verified: bool
     locked: bool
-    """Whether an operator's lock holds."""
+    """Whether an operator or failures keep the user out."""
     locked_until: datetime | None
-    """When that ends; without one, until when failures let nobody try a password."""
+    """When that ends; None also for a lock without end."""
     failed_logins: int
     second_factor: bool
     created_at: datetime

@@ -24,8 +24,10 @@ SELECT id, phone FROM added
 
 -- name: show(owner) -> AccountRow
 -- What an operator may know of a user, also of one that was deleted.
-SELECT u.id, p.display_name, u.phone, u.email, coalesce(u.email_verified, FALSE), coalesce(u.verified, FALSE),
-       coalesce(u.locked, FALSE) AND coalesce(u.locked_until > CURRENT_TIMESTAMP, TRUE), u.locked_until,
+SELECT u.id, p.display_name, CASE WHEN u.phone NOT LIKE '~%' THEN u.phone END, u.email,
+       coalesce(u.email_verified, FALSE), coalesce(u.verified, FALSE),
+       coalesce(u.locked_until > CURRENT_TIMESTAMP, u.locked, FALSE),
+       CASE WHEN u.locked_until > CURRENT_TIMESTAMP THEN u.locked_until END,
        coalesce(u.failed_login_attempts, 0), u.second_factor, u.created_at, u.deleted_at,
        (SELECT count(*) FROM auth.sessions s WHERE s.user_id = u.id AND s.expires_at > CURRENT_TIMESTAMP),
        (SELECT max(h.created_at) FROM auth.login_history h WHERE h.user_id = u.id AND h.success)

@@ -84,7 +84,9 @@ def list_(settings: Settings, audit: Audit, user: str, *, is_json: bool) -> None
             click.echo(as_json(row))
             continue
         device = f"{row.device_name or row.device_id} ({row.platform})"
-        used = f"used {row.last_activity_at:%Y-%m-%d %H:%M}{f' from {row.ip_address}' if row.ip_address else ''}"
+        address = f" from {row.ip_address}" if row.ip_address else ""
+        is_new = row.last_activity_at == row.created_at
+        used = "never used" if is_new else f"used {row.last_activity_at:%Y-%m-%d %H:%M}{address}"
         click.echo(f"{row.id}  {device}  {used}, ends {row.expires_at:%Y-%m-%d}")
 
 

@@ -307,6 +307,46 @@ def test_an_operator_sees_what_there_is_to_a_user(run: Run, query: Query, user: 
     assert "locked         yes\nlocked until   2999-12-31 00:00 UTC\nfailed logins  3\n" in plain.stdout
 
 
+@pytest.mark.parametrize(
+    ("lock", "locked", "until"),
+    [
+        ("FALSE, '2999-12-31'", True, "2999-12-31T00:00:00Z"),  # by failures
+        ("TRUE, '2999-12-31'", True, "2999-12-31T00:00:00Z"),
+        ("TRUE, NULL", True, None),
+        ("TRUE, '2001-12-31'", False, None),
+        ("FALSE, '2001-12-31'", False, None),
+        ("NULL, NULL", False, None),
+    ],
+)
+def test_whether_a_user_is_locked_and_until_when_agree(
+    run: Run, query: Query, user: str, lock: str, locked: bool, until: str | None
+) -> None:
+    query(f"UPDATE auth.users SET (locked, locked_until) = ROW ({lock})")
+
+    row = json.loads(run("user", "show", user, "--json").stdout)
+
+    assert (locked, until) == (row["locked"], row["locked_until"])
+
+
+def test_who_was_deleted_has_no_number(run: Run, user: str) -> None:
+    run("user", "delete", user, "--content", "keep", "--yes")
+
+    shown = run("user", "show", user).stdout
+
+    assert "phone          -\n" in shown
+
+
+def test_a_session_that_was_never_used_is_listed_so(run: Run, query: Query, user: str) -> None:
+    run("session", "issue", user)
+
+    fresh = run("session", "list", user).stdout
+    query("UPDATE auth.sessions SET last_activity_at = '2999-01-02 03:04', ip_address = '192.0.2.1'")
+    used = run("session", "list", user).stdout
+
+    assert "  never used, ends 2" in fresh
+    assert "  used 2999-01-02 03:04 from 192.0.2.1, ends 2" in used
+
+
 def test_a_user_is_deleted_when_it_was_confirmed(run: Run, query: Query, user: str) -> None:
     run("session", "issue", user)
 
