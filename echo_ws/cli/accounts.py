@@ -15,23 +15,22 @@ from echo_ws.phones import BadPhone, e164
 from echo_ws.sessions import REVOKED, revoked_payload
 from echo_ws_db import sessions, users
 from echo_ws_db.pool import Store
+from echo_ws_protocol.types import DisplayName
 
 from .audit import Audit, audited
 from .database import located, with_store
 from .options import Stop, configured
 
+EXAMPLE = "+49 151 23456789"
 WHO = "USER is an id, or a phone number with country code."
 
 
 @click.group()
 def session() -> None:
-    """Issue, list and revoke sessions.
-
-    USER is an id, or a phone number with country code.
-    """
+    """Issue, list and revoke sessions."""
 
 
-@session.command()
+@session.command(epilog=WHO)
 @click.argument("user")
 @click.option("--device", help="Name of the device.")
 @click.option("--platform", default="cli", show_default=True, help="ios, android, web, cli …")
@@ -45,6 +44,7 @@ def issue(settings: Settings, audit: Audit, user: str, device: str | None, platf
     """
     token = tokens.new_session_token()
     lasts = days or settings.session_days
+    named = None if device is None else name_of("--device", device)
 
     async def work(store: Store) -> tuple[UUID, UUID]:
         account = await find(store, user)
@@ -54,7 +54,7 @@ def issue(settings: Settings, audit: Audit, user: str, device: str | None, platf
             until = f" until {account.locked_until:%Y-%m-%d %H:%M} UTC" if account.locked_until else ""
             raise Stop(f"{user} is locked{until}; `echo-ws user unlock` lets them in")
         digest = tokens.digest(token)
-        opened = await sessions.issue(store, account.user, digest, f"cli-{uuid4()}", platform, device, lasts)
+        opened = await sessions.issue(store, account.user, digest, f"cli-{uuid4()}", platform, named, lasts)
         return account.user, opened
 
     owner, opened = asyncio.run(with_store(settings, work))
@@ -63,7 +63,7 @@ def issue(settings: Settings, audit: Audit, user: str, device: str | None, platf
     click.echo(token)
 
 
-@session.command(name="list")
+@session.command(name="list", epilog=WHO)
 @click.argument("user")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object a line.")
 @configured()
@@ -140,13 +140,21 @@ def as_json(row: NamedTuple) -> bytes:
     return msgspec.json.encode(utc)
 
 
-def number_of(phone: str) -> str:
+def number_of(phone: str, wanted: str = "not a phone number") -> str:
     """Return a phone number as it is stored."""
     try:
         return e164(phone)
     except BadPhone:
         shown = phone if phone.isprintable() else ascii(phone)
-        raise Stop(f"{shown}: not a phone number with country code, such as +49 151 23456789") from None
+        raise Stop(f"{shown}: {wanted} with country code, such as {EXAMPLE}") from None
+
+
+def name_of(option: str, name: str) -> str:
+    """Return a name, of a user or a device, that the protocol would take, too."""
+    try:
+        return msgspec.convert(name.strip(), DisplayName)
+    except msgspec.ValidationError:
+        raise Stop(f"{option}: 1 to 100 characters, please, and no control characters") from None
 
 
 async def find(store: Store, who: str) -> users.AccountRow:
@@ -154,7 +162,9 @@ async def find(store: Store, who: str) -> users.AccountRow:
     try:
         owner: UUID | None = UUID(who)
     except ValueError:
-        owner = await users.by_phone(store, who if who.startswith("+999") else number_of(who))
+        is_tester = who.startswith("+999")
+        number = who if is_tester else number_of(who, "neither a user's id nor a phone number")
+        owner = await users.by_phone(store, number)
     account = await users.show(store, owner) if owner else None
     if account is None:
         raise Stop(f"{who}: no such user; `echo-ws user add` adds one")

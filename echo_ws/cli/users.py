@@ -11,12 +11,11 @@ from echo_ws_db import accounts, users
 from echo_ws_db.accounts import Fate
 from echo_ws_db.pool import Store
 
-from .accounts import announce, as_json, find, number_of, was_deleted
+from .accounts import WHO, announce, as_json, find, name_of, number_of, was_deleted
 from .audit import Audit, audited
 from .database import with_store
 from .options import Stop, configured
 
-LONGEST_NAME = 100
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 MOMENTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S")
 
@@ -27,16 +26,13 @@ class Span(click.ParamType[timedelta]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         match = re.fullmatch(r"([1-9]\d{0,4})([mhd])", str(value))
         if match is None:
-            self.fail(f"{value}: expected a span such as 30m, 2h or 7d", param, ctx)
+            self.fail(f"{value}: expected 1 to 99999 minutes, hours or days, such as 30m, 2h or 7d", param, ctx)
         return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 @click.group()
 def user() -> None:
-    """Add, show, lock, unlock and delete users.
-
-    USER is an id, or a phone number with country code.
-    """
+    """Add, show, lock, unlock and delete users."""
 
 
 @user.command()
@@ -48,23 +44,22 @@ def user() -> None:
 def add(settings: Settings, audit: Audit, phone: str, name: str, wants_password: bool) -> None:
     """Add a user with a verified phone number and print the id."""
     number = number_of(phone)
-    if not 0 < len(name.strip()) <= LONGEST_NAME:
-        raise Stop(f"--name: 1 to {LONGEST_NAME} characters, please, got {len(name.strip())}")
+    shown = name_of("--name", name)
     password_hash = _ask_password(number) if wants_password else users.NO_PASSWORD
-    added = asyncio.run(with_store(settings, lambda store: users.add(store, number, name.strip(), password_hash)))
+    added = asyncio.run(with_store(settings, lambda store: users.add(store, number, shown, password_hash)))
     if added is None:
         raise Stop(f"{number} belongs to another user; choose another number")
     audit("user_added", user=added)
     click.echo(added)
 
 
-@user.command()
+@user.command(epilog=WHO)
 @click.argument("who", metavar="USER")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object.")
 @configured()
 @audited
 def show(settings: Settings, audit: Audit, who: str, *, is_json: bool) -> None:
-    """Show what is known of USER: whether it may log in, since when it is here, when it came last."""
+    """Show what is known of USER, and whether they may log in."""
     row = asyncio.run(with_store(settings, lambda store: find(store, who)))
     audit("user_shown", user=row.user)
     if is_json:
@@ -74,14 +69,17 @@ def show(settings: Settings, audit: Audit, who: str, *, is_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<15}{_plain(value)}")
 
 
-@user.command()
+@user.command(epilog=WHO)
 @click.argument("who", metavar="USER")
 @click.option("--for", "span", type=Span(), help="How long: 30m, 2h, 7d; default: until it is unlocked.")
 @click.option("--until", type=click.DateTime(MOMENTS), help="Until when, in UTC.")
 @configured()
 @audited
 def lock(settings: Settings, audit: Audit, who: str, span: timedelta | None, until: datetime | None) -> None:
-    """Keep USER out: end all sessions, close their connections, and let nobody log in."""
+    """Keep USER out and end all sessions.
+
+    Their connections are closed, and nobody logs in until the lock ends.
+    """
     if span and until:
         raise Stop("--for or --until, not both")
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -94,14 +92,14 @@ def lock(settings: Settings, audit: Audit, who: str, span: timedelta | None, unt
         ended = await users.lock(store, owner, ends)
         if ended is None:
             raise was_deleted(who)
-        audit("user_locked", user=owner, until=ends and ends.replace(tzinfo=UTC), sessions=len(ended))
+        audit("user_locked", user=owner, until=ends and f"{ends.isoformat()}Z", sessions=len(ended))
         await announce(settings, ended)
         click.echo(f"locked{f' until {ends:%Y-%m-%d %H:%M} UTC' if ends else ''}; sessions ended: {len(ended)}")
 
     asyncio.run(with_store(settings, work))
 
 
-@user.command()
+@user.command(epilog=WHO)
 @click.argument("who", metavar="USER")
 @configured()
 @audited
@@ -118,7 +116,7 @@ def unlock(settings: Settings, audit: Audit, who: str) -> None:
     click.echo("unlocked")
 
 
-@user.command()
+@user.command(epilog=WHO)
 @click.argument("who", metavar="USER")
 @click.option("--content", required=True, type=click.Choice(get_args(Fate)), help="What becomes of their messages.")
 @click.confirmation_option(prompt="This cannot be undone. Delete the account?")

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 import uuid
@@ -121,13 +122,30 @@ def test_a_number_has_one_user(run: Run, user: str) -> None:
     assert "belongs to another user" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["", " ", "A" * 101])
+@pytest.mark.parametrize("name", ["", " ", "A" * 101, "Ali\nce", "\x1b[2J"])
 def test_a_user_has_a_name_that_fits(run: Run, query: Query, name: str) -> None:
     result = run("user", "add", "--phone", PHONE, "--name", name)
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("echo-ws: --name: 1 to 100 characters")
     assert query("SELECT count(*) FROM auth.users") == 0
+
+
+@pytest.mark.parametrize("device", ["", " ", "A" * 101, "lap\ntop"])
+def test_a_device_has_a_name_that_fits(run: Run, query: Query, user: str, device: str) -> None:
+    result = run("session", "issue", user, "--device", device)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("echo-ws: --device: 1 to 100 characters")
+    assert query("SELECT count(*) FROM auth.sessions") == 0
+
+
+def test_who_is_named_by_neither_id_nor_number_is_told_what_is_wanted(run: Run) -> None:
+    result = run("user", "show", "Alice")
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    wanted = "neither a user's id nor a phone number with country code, such as +49 151 23456789"
+    assert f"echo-ws: Alice: {wanted}\n" == result.stderr
 
 
 def test_psql_gets_the_password_where_others_do_not_see_it(tmp_path: Path) -> None:
@@ -229,6 +247,7 @@ def test_a_locked_user_has_no_session_and_no_way_back(run: Run, query: Query, us
     locked = run("user", "lock", PHONE, "--for", "2h")
 
     assert 0 == locked.exit_code
+    assert re.fullmatch(r"2.*T.*Z", json.loads(locked.stderr)["until"])
     assert locked.stdout.endswith("UTC; sessions ended: 1\n")
     assert query("SELECT locked FROM auth.users")
     assert (
@@ -249,8 +268,9 @@ def test_a_lock_ends_when_it_was_said_or_never(run: Run, query: Query, user: str
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--for", "2 hours"], "expected a span such as 30m"),
-        (["--for", "0h"], "expected a span such as 30m"),
+        (["--for", "2 hours"], "expected 1 to 99999 minutes, hours or days, such as 30m"),
+        (["--for", "0h"], "expected 1 to 99999 minutes, hours or days, such as 30m"),
+        (["--for", "100000d"], "expected 1 to 99999 minutes, hours or days, such as 30m"),
         (["--until", "2001-01-01"], "is not in the future"),
         (["--until", "2999-01-01", "--for", "2h"], "not both"),
         (["--until", "tomorrow"], "does not match the format"),
@@ -487,6 +507,14 @@ def test_asking_for_health_where_nobody_listens_fails() -> None:
 
     assert result.exit_code == 1
     assert "no answer from 127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize("group", ["user", "session", "demo", "migrate"])
+def test_no_line_of_a_list_of_commands_is_cut(group: str) -> None:
+    result = CliRunner().invoke(main, [group, "--help"], terminal_width=80)
+
+    _, commands = result.stdout.split("Commands:\n")
+    assert "..." not in commands
 
 
 @pytest.mark.parametrize("command", COMMANDS)
