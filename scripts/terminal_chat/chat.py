@@ -54,10 +54,14 @@ MOST_PROFILES = 100
 
 
 class Chat:
-    """Reads lines, sends them, and prints what comes: three tasks, until the first of them ends."""
+    """Reads lines, sends them, and prints what comes: three tasks, until the first of them ends.
 
-    def __init__(self, client: Client, conversation: UUID, names: dict[UUID, str]) -> None:
+    ``again`` is how to start another chat as the same user.
+    """
+
+    def __init__(self, client: Client, conversation: UUID, names: dict[UUID, str], again: str) -> None:
         self._client = client
+        self._again = again
         self._here = conversation
         self._screen = Screen(client.user, names)
         self._orders = Orders(self._ask, self._send, conversation, self._screen)
@@ -93,7 +97,7 @@ class Chat:
                     await self._acknowledge()
                 case Message():
                     await self._learn({event.sender})
-                    say(f"{self._screen.name(event.sender)} wrote elsewhere: scripts/chat --with {event.conversation}")
+                    say(f"{self._screen.name(event.sender)} wrote elsewhere: {self._again} --with {event.conversation}")
                     await self._ask(DeliveryAck(conversation=event.conversation, seq=event.seq))
                 case _:
                     await self._notice(event)

@@ -202,7 +202,10 @@ class Orders:
             await self._ask(poll)
 
     async def _mute(self, hours: str | None) -> None:
-        until = datetime.now(UTC) + timedelta(hours=min(int(hours), 9999)) if hours and hours.isdecimal() else None
+        if hours and not re.fullmatch("[1-9][0-9]{0,3}", hours):
+            say("/mute wants hours, 1 to 9999, as in /mute 8; without a number it is for ever")
+            return
+        until = datetime.now(UTC) + timedelta(hours=int(hours)) if hours else None
         if await self._ask(ConversationMute(conversation=self._here, on=hours is not None, until=until)):
             when = f" until {until.astimezone():%d %b %H:%M}" if until else ""
             say("you are notified again" if hours is None else f"you are not notified of what is said here{when}")

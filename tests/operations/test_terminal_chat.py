@@ -10,10 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from echo_ws.client import Client
 from echo_ws_protocol.commands import MessageEdit, MessageSend
 from echo_ws_protocol.events import Message, Receipt, Typing
 from echo_ws_protocol.ids import uuid7
+from tests.support.other_service import Sql
 from tests.support.relay import Relay
 from tests.support.world import Worker, World
 
@@ -104,7 +107,7 @@ async def test_what_cannot_be_done_is_said_in_words(
     ) as terminal:
         await terminal.until("#1 Alice  hi")
         terminal.type("/react yes\n/unreact\n/reply #1\n/reply #7 what?\n/history\n/dance\n")
-        terminal.type("/vote #1 x\n/poll where?\n/search\n/invite zed\n")
+        terminal.type("/vote #1 x\n/poll where?\n/search\n/invite zed\n/mute 8h\n/mute 0\n")
 
         await terminal.until("/react wants an emoji")
         await terminal.until("/unreact wants an emoji")
@@ -116,6 +119,8 @@ async def test_what_cannot_be_done_is_said_in_words(
         await terminal.until("/poll wants a question and 2 to 10 answers")
         await terminal.until("/search wants a text")
         await terminal.until("/invite wants a name")
+        for _ in ("8h", "0"):
+            await terminal.until("/mute wants hours")
 
 
 async def test_a_group_is_run_from_the_terminal(
@@ -227,8 +232,49 @@ async def test_the_chat_survives_a_server_that_is_away_and_fetches_what_it_misse
 
 async def test_who_is_not_known_is_told_where_the_known_ones_are(tmp_path: Path) -> None:
     async with chat("--as", "Zed", data_dir=tmp_path) as terminal:
-        await terminal.until(
-            f"Zed: no id, and no such demo user; there are none in {tmp_path}: start scripts/serve first"
-        )
+        await terminal.until(f"Zed: no such demo user; there are none in {tmp_path}: start scripts/serve first")
 
         assert await terminal.leaves() == 1
+
+
+async def test_whom_the_phone_book_knows_is_found_by_number(
+    alice: Client, bob: Client, people: World, db: Sql, worker: Worker, tmp_path: Path
+) -> None:
+    await db.execute("UPDATE auth.users SET phone = '+4915123456789' WHERE id = $1", alice.user)
+    arguments = ("--url", worker.url, "--token", await people.token(bob.user), "--with")
+
+    async with chat(*arguments, "+49 151 23456789", data_dir=tmp_path) as terminal:
+        terminal.type("found you\n")
+        message = await alice.next(Message)
+    async with chat(*arguments, "+49 151 23456780", data_dir=tmp_path) as terminal:
+        await terminal.until("+4915123456780: nobody who shows this number has it")
+        left = await terminal.leaves()
+
+    assert ("found you", bob.user, 1) == (message.content, message.sender, left)
+
+
+async def test_where_else_somebody_wrote_is_said_with_all_that_it_takes_to_go_there(
+    direct: UUID, group: UUID, alice: Client, bob: Client, people: World, worker: Worker, tmp_path: Path
+) -> None:
+    token = await people.token(bob.user)
+    person = {"user": str(bob.user), "name": "Bob B", "phone": "+491", "token": token}
+    (tmp_path / "demo-users.jsonl").write_text(json.dumps(person))
+
+    async with chat("--url", worker.url, "--as", "bob b", "--with", str(direct), data_dir=tmp_path) as terminal:
+        await terminal.until("connected")
+        await alice.call(MessageSend(conversation=group, message=uuid7(), content="over here"))
+        await terminal.until(f"wrote elsewhere: scripts/chat --url {worker.url} --as 'bob b' --with {group}")
+    async with chat("--url", worker.url, "--token", token, "--with", str(direct), data_dir=tmp_path) as terminal:
+        await terminal.until("connected")
+        await alice.call(MessageSend(conversation=group, message=uuid7(), content="and here"))
+        before = await terminal.until(f" --token … --with {group}")
+
+    assert token not in before
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8765/ws", "127.0.0.1:8765", "ws:///ws", "ws://here:port/ws"])
+async def test_a_url_that_is_none_of_a_websocket_is_refused_in_one_line(url: str, tmp_path: Path) -> None:
+    async with chat("--url", url, "--token", "t", "--with", str(uuid7()), data_dir=tmp_path) as terminal:
+        await terminal.until(f"argument --url: {url}: expected ws://HOST:PORT/ws")
+
+        assert await terminal.leaves() == 2
