@@ -77,8 +77,8 @@ def _options() -> argparse.Namespace:
 
 
 def _websocket(url: str) -> str:
-    parts = urlsplit(url)
-    with suppress(ValueError):  # what the port may be
+    with suppress(ValueError):  # of address or port
+        parts = urlsplit(url)
         if parts.scheme in {"ws", "wss"} and parts.hostname and parts.port != 0:
             return url
     raise argparse.ArgumentTypeError(f"{url}: expected ws://HOST:PORT/ws or wss://HOST/ws")

@@ -272,7 +272,9 @@ async def test_where_else_somebody_wrote_is_said_with_all_that_it_takes_to_go_th
     assert token not in before
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8765/ws", "127.0.0.1:8765", "ws:///ws", "ws://here:port/ws"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8765/ws", "127.0.0.1:8765", "ws:///ws", "ws://here:port/ws", "ws://[::1"]
+)
 async def test_a_url_that_is_none_of_a_websocket_is_refused_in_one_line(url: str, tmp_path: Path) -> None:
     async with chat("--url", url, "--token", "t", "--with", str(uuid7()), data_dir=tmp_path) as terminal:
         await terminal.until(f"argument --url: {url}: expected ws://HOST:PORT/ws")
