@@ -23,6 +23,9 @@ HIDDEN = "[hidden]"
 QUIET = ("websockets", "uvicorn.access", "uvicorn.error", "asyncio", "httptools", "httpx2", "httpcore2")
 """Libraries that tell of every connection at INFO, or of requests with all their headers at DEBUG."""
 
+AFTER_OURS = "asyncpg"
+"""Warns again and again, with all frames, of what our own events say: that PostgreSQL is away."""
+
 _TIME = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 _TIME_FOR_PEOPLE = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
 _SECRET_KEY = re.compile(r"token|content$|phone|password|authorization|secret|cookie|jwt", re.IGNORECASE)
@@ -69,6 +72,7 @@ def configure(settings: Settings, stream: TextIO | None = None, **always: object
     logging.captureWarnings(capture=True)
     for library in QUIET:
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
+    logging.getLogger(AFTER_OURS).setLevel(max(level, logging.ERROR))
 
 
 def to_stream(settings: Settings, stream: TextIO) -> structlog.stdlib.BoundLogger:

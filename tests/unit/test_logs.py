@@ -82,6 +82,15 @@ def test_libraries_that_tell_of_every_connection_are_silent(stream: io.StringIO,
     assert line(stream)["event"] == "kept"
 
 
+def test_a_database_that_is_away_is_told_by_our_own_events(stream: io.StringIO) -> None:
+    configured(stream)
+
+    logging.getLogger("asyncpg.pool").warning("Failed to restore the pool connection floor; retrying")
+    logging.getLogger("asyncpg.pool").error("kept")
+
+    assert line(stream)["event"] == "kept"
+
+
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_less_than_the_level_is_not_logged(stream: io.StringIO, level: str, expected: int) -> None:
     configured(stream, log_level=level)
