@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from echo_ws.handshake import plain_agent
 from echo_ws.metrics import CONTENT_TYPE, Metrics
-from echo_ws_protocol.codec import op_of
+from echo_ws_protocol.codec import COMMANDS, op_of
 from echo_ws_protocol.commands import WITHOUT_SESSION
 from echo_ws_protocol.errors import HTTP_STATUS, ErrorCode
 from echo_ws_protocol.replies import Failure, Reply
@@ -24,8 +24,8 @@ Health: TypeAlias = Callable[[], Awaitable[Mapping[str, object]]]
 RunCommand: TypeAlias = Callable[[bytes, str | None, str, str], Awaitable[Reply]]
 """Called with a command's frame as JSON, the bearer token, the client's address and user agent."""
 
-OPEN = frozenset(op_of(command) for command in WITHOUT_SESSION)
-"""What is asked without a token, and where none counts."""
+WITH_SESSION = COMMANDS.keys() - {op_of(command) for command in WITHOUT_SESSION}
+"""What is asked with a token. For all else none counts: who asks for what does not exist is told just that."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -53,7 +53,7 @@ def app(
         try:
             op = request.path_params["op"]
             _refuse_query(request)
-            token = None if op in OPEN else _token(request)
+            token = _token(request) if op in WITH_SESSION else None
             frame = _frame(op, await _body(request, max_body_bytes))
         except _Refused as refused:
             return _json(Reply(0, error=refused.failure), refused.status, refused.headers)

@@ -58,6 +58,8 @@ def _forms() -> dict[str, str]:
 
 FORMS = _forms()
 
+_NO_COMMAND = "a command is an object with an `op`"
+
 
 class _Envelope(Struct):
     """As much of a frame as is needed to tell whose it is and what it should be."""
@@ -121,12 +123,14 @@ class Codec(NamedTuple):
             self.decode(frame, type=Raw)  # the first wrong field may stand before the end of what is well-formed
             envelope = self.envelope_decoder.decode(frame)
         except msgspec.ValidationError:
-            return BadFrame(0, Failure(ErrorCode.BAD_FIELD, "rejected", "a command is an object with an `op`", "$"))
+            return BadFrame(0, Failure(ErrorCode.BAD_FIELD, "rejected", _NO_COMMAND, "$"))
         except BROKEN:
             return self._broken()
         request = self._read(envelope.id, RequestId, 0)
-        if self._read(envelope.op, str, "") not in COMMANDS:
-            known = "no such command; protocol/README.md lists them"
+        op = self._read(envelope.op, str, "")
+        if op not in COMMANDS:
+            wrong = "no such command" if op else _NO_COMMAND
+            known = f"{wrong}; protocol/README.md lists them"
             return BadFrame(request, Failure(ErrorCode.UNKNOWN_OP, "rejected", known, "$.op"))
         return BadFrame(request, _bad_field(str(error)))
 

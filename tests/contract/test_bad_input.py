@@ -227,7 +227,11 @@ def test_an_op_that_is_no_command_is_an_unknown_op(codec: Codec, op: object) -> 
 @both
 def test_a_missing_op_is_an_unknown_op(codec: Codec) -> None:
     """B11"""
-    assert (7, "unknown_op", "$.op") == refused(codec, codec.encoder.encode({"id": 7, "conversation": CONVERSATION}))
+    frame = codec.encoder.encode({"id": 7, "conversation": CONVERSATION})
+
+    assert (7, "unknown_op", "$.op") == refused(codec, frame)
+    with pytest.raises(BadFrame, match="a command is an object with an `op`"):
+        codec.decode_command(frame)
 
 
 @both

@@ -121,6 +121,13 @@ async def test_without_a_good_token_nothing_is_done(wrong: str | None, worker: W
     assert "bearer" == answer.headers["www-authenticate"]
 
 
+@pytest.mark.parametrize("wrong", [None, "nonsense"])
+async def test_a_command_that_does_not_exist_is_told_so_without_a_token_too(wrong: str | None, worker: Worker) -> None:
+    answer = await post(worker, wrong, "message.shout", id=7)
+
+    assert (404, 7, "unknown_op") == (answer.status, answer.json["id"], answer.json["error"]["code"])
+
+
 async def test_a_command_may_be_as_large_as_the_settings_say(people: World, token: str) -> None:
     small = await people.worker(max_frame_bytes=1024)
 
