@@ -400,7 +400,7 @@ export interface OauthList {
 
 /**
  * Get new tokens for a refresh token. The session stays the same; its old session token is no longer good.
- * Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
+ * Repeating it within 30 seconds gets the same tokens again, unless the new refresh token was used meanwhile. Then, or later, it counts as theft and ends the session.
  */
 export interface TokenRefresh {
   op: "token.refresh";

@@ -325,7 +325,8 @@ class OauthList(Command[IdentityList], frozen=True, tag="oauth.list"):
 class TokenRefresh(Command[LoggedIn], frozen=True, tag="token.refresh"):
     """Get new tokens for a refresh token. The session stays the same; its old session token is no longer good.
 
-    Repeating it within 30 seconds gets the same tokens again. Later, it counts as theft and ends the session.
+    Repeating it within 30 seconds gets the same tokens again, unless the new refresh token was used meanwhile. Then, or
+    later, it counts as theft and ends the session.
     """
 
     who = "anybody"
